@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "flow.h"
+#include "csum.h"
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+// ---- init, fini
+
+int flow_table_init(
+	struct flow_table *t, uint32_t n_max, uint32_t now_s, const uint64_t seed[2], int socket)
+{
+	assert(n_max && n_max < WHEEL_HEAD);
+	memset(t, 0, sizeof(*t));
+	memcpy(t->seed, seed, sizeof(t->seed));
+	t->n_max = n_max;
+	t->free_first = FLOW_NONE;
+	t->flow = mem_take("flows", ((uint64_t)n_max + 1) * sizeof(*t->flow), socket);
+	t->cold = mem_take("flows cold", (uint64_t)n_max * sizeof(*t->cold), socket);
+	if (!t->flow || !t->cold || index_init(&t->out, n_max, socket) ||
+		index_init(&t->in, n_max, socket) || wheel_init(&t->wheel, n_max, now_s, socket)) {
+		flow_table_fini(t);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void flow_table_fini(struct flow_table *t)
+{
+	mem_give(t->flow);
+	mem_give(t->cold);
+	index_fini(&t->out);
+	index_fini(&t->in);
+	wheel_fini(&t->wheel);
+	memset(t, 0, sizeof(*t));
+}
+
+uint64_t flow_table_bytes(uint32_t n_max)
+{
+	return ((uint64_t)n_max + 1) * sizeof(struct flow) +
+		(uint64_t)n_max * sizeof(struct flow_cold) + 2 * index_bytes(n_max) +
+		wheel_bytes(n_max);
+}
+
+// ---- look-ups
+
+struct probe {
+	const struct flow *flow;
+	uint64_t key; // of an endpoint, or of a remote
+	uint32_t head;
+};
+
+static bool same_out(const void *ctx, uint32_t record)
+{
+	const struct probe *p = ctx;
+
+	return flow_is_head(&p->flow[record], p->key);
+}
+
+static bool same_in(const void *ctx, uint32_t record)
+{
+	const struct probe *p = ctx;
+
+	return flow_ext_key_of(&p->flow[record]) == p->key;
+}
+
+static bool same_further(const void *ctx, uint32_t record)
+{
+	const struct probe *p = ctx;
+
+	return flow_is_further(&p->flow[record], p->head, p->key);
+}
+
+uint32_t flow_find_out(const struct flow_table *t, uint64_t key)
+{
+	const struct probe p = {.flow = t->flow, .key = key};
+
+	return index_lookup(&t->out, flow_hash(t, key), same_out, &p);
+}
+
+uint32_t flow_find_in(const struct flow_table *t, uint64_t ext_key)
+{
+	const struct probe p = {.flow = t->flow, .key = ext_key};
+
+	return index_lookup(&t->in, flow_hash(t, ext_key), same_in, &p);
+}
+
+uint32_t flow_find_further(const struct flow_table *t, uint32_t head, uint64_t remote)
+{
+	const struct probe p = {.flow = t->flow, .key = remote, .head = head};
+
+	return index_lookup(&t->out, flow_further_hash(t, head, remote), same_further, &p);
+}
+
+uint32_t flow_find_session(const struct flow_table *t, uint32_t head, uint64_t remote)
+{
+	const struct flow *f = &t->flow[head];
+
+	if (flow_remote_of(f) == remote)
+		return head;
+	return f->flags & FLOW_FURTHER ? flow_find_further(t, head, remote) : FLOW_NONE;
+}
+
+// ---- records
+
+static uint32_t free_record(const struct flow_table *t) // the next one; FLOW_NONE when all are used
+{
+	if (t->free_first != FLOW_NONE)
+		return t->free_first;
+	return t->top < t->n_max ? t->top : FLOW_NONE;
+}
+
+static void record_take(struct flow_table *t, uint32_t record)
+{
+	if (record == t->free_first)
+		t->free_first = t->cold[record].next;
+	else
+		t->top++;
+	t->n_used++;
+}
+
+static void record_give(struct flow_table *t, uint32_t record)
+{
+	t->flow[record].proto = 0;
+	t->cold[record].next = t->free_first;
+	t->free_first = record;
+	t->n_used--;
+}
+
+static void index_remove_sure(struct index *index, uint64_t hash, uint32_t record)
+{
+	bool was_there = index_remove(index, hash, record);
+
+	assert(was_there);
+	(void)was_there;
+}
+
+// The L4 checksum of UDP and TCP covers addresses and ports, that of ICMP only the query id.
+static uint16_t l4_diff(const struct flow *f)
+{
+	uint32_t diff = csum_diff16(f->int_port, f->ext_port);
+
+	if (f->proto != CGN_PROTO_ICMP)
+		diff += csum_diff32(f->int_addr, f->ext_addr);
+	return csum_fold(diff);
+}
+
+static void session_begin(struct flow *f, struct flow_cold *c, const struct flow_new *new)
+{
+	f->rem_addr = (be32_t) new->remote;
+	f->rem_port = (be16_t)(new->remote >> 32);
+	f->state = new->state;
+	f->seen_s = new->seen_s;
+	c->session_created_s = new->now_s;
+	c->policy = new->policy;
+}
+
+enum flow_error flow_open_unsettled(
+	struct flow_table *t, const struct flow_new *new, uint32_t *record)
+{
+	const uint32_t r = free_record(t);
+	struct flow *f;
+
+	if (r == FLOW_NONE)
+		return FLOW_TABLE_FULL;
+	if (!index_insert(&t->out, flow_hash(t, new->internal), r))
+		return FLOW_INDEX_FULL;
+	record_take(t, r);
+	f = &t->flow[r];
+	*f = (struct flow){
+		.int_addr = (be32_t) new->internal,
+		.int_port = (be16_t)(new->internal >> 32),
+		.proto = (uint8_t)(new->internal >> 48),
+		.flags = (uint8_t)(new->flags | FLOW_HEAD | FLOW_UNSETTLED),
+		.ext_addr = (be32_t) new->external,
+		.ext_port = (be16_t)(new->external >> 32),
+		.link = new->now_s,
+	};
+	f->l4_diff = l4_diff(f);
+	t->cold[r] = (struct flow_cold){
+		.block = new->block,
+		.sub = new->sub,
+		.mapping_created_s = new->now_s,
+		.next = FLOW_NONE,
+		.prev = FLOW_NONE,
+	};
+	session_begin(f, &t->cold[r], new);
+	t->n_mappings++;
+	assert(t->n_unsettled < FLOW_UNSETTLED_MAX);
+	t->unsettled[t->n_unsettled++] = r;
+	index_prefetch(&t->in, flow_hash(t, new->external));
+	*record = r;
+	return FLOW_OK;
+}
+
+uint32_t flow_settle(struct flow_table *t)
+{
+	while (t->n_unsettled) {
+		const uint32_t r = t->unsettled[--t->n_unsettled];
+		struct flow *f = &t->flow[r];
+
+		if (!index_insert(&t->in, flow_hash(t, flow_ext_key_of(f)), r))
+			return r;
+		f->flags &= (uint8_t)~FLOW_UNSETTLED;
+	}
+	return FLOW_NONE;
+}
+
+enum flow_error flow_open(struct flow_table *t, const struct flow_new *new, uint32_t *record)
+{
+	enum flow_error error = flow_open_unsettled(t, new, record);
+	uint32_t moved;
+
+	if (error != FLOW_OK || flow_settle(t) == FLOW_NONE)
+		return error;
+	flow_close(t, *record, &moved);
+	return FLOW_INDEX_FULL;
+}
+
+enum flow_error flow_add(
+	struct flow_table *t, uint32_t head, const struct flow_new *new, uint32_t *record)
+{
+	const uint32_t r = free_record(t);
+	struct flow *f, *h = &t->flow[head];
+	struct flow_cold *hc = &t->cold[head];
+
+	assert(h->proto && h->flags & FLOW_HEAD);
+	if (r == FLOW_NONE)
+		return FLOW_TABLE_FULL;
+	if (!index_insert(&t->out, flow_further_hash(t, head, new->remote), r))
+		return FLOW_INDEX_FULL;
+	record_take(t, r);
+	f = &t->flow[r];
+	*f = (struct flow){
+		.int_addr = h->int_addr,
+		.int_port = h->int_port,
+		.proto = h->proto,
+		.flags = new->flags,
+		.ext_addr = h->ext_addr,
+		.ext_port = h->ext_port,
+		.l4_diff = h->l4_diff,
+		.link = head,
+	};
+	t->cold[r] = (struct flow_cold){
+		.block = hc->block,
+		.sub = hc->sub,
+		.mapping_created_s = hc->mapping_created_s,
+		.next = hc->next,
+		.prev = head,
+	};
+	session_begin(f, &t->cold[r], new);
+	if (hc->next != FLOW_NONE)
+		t->cold[hc->next].prev = r;
+	hc->next = r;
+	hc->n_further++;
+	h->flags |= FLOW_FURTHER;
+	*record = r;
+	return FLOW_OK;
+}
+
+// Takes a further session out of its mapping's list and of the index.
+static void further_unlink(struct flow_table *t, uint32_t record)
+{
+	const struct flow_cold *c = &t->cold[record];
+	const uint32_t head = t->flow[record].link;
+
+	index_remove_sure(
+		&t->out, flow_further_hash(t, head, flow_remote_of(&t->flow[record])), record);
+	t->cold[c->prev].next = c->next;
+	if (c->next != FLOW_NONE)
+		t->cold[c->next].prev = c->prev;
+	if (!--t->cold[head].n_further)
+		t->flow[head].flags &= (uint8_t)~FLOW_FURTHER;
+}
+
+// The session of `from` becomes the one in the record of its mapping's head, whose own has ended.
+// The head keeps its number, so that nothing that points at the mapping changes.
+static void promote(struct flow_table *t, uint32_t head, uint32_t from)
+{
+	const uint8_t of_mapping = FLOW_UNSETTLED | FLOW_HEAD | FLOW_FURTHER;
+	struct flow *h = &t->flow[head];
+	const struct flow *f = &t->flow[from];
+
+	further_unlink(t, from);
+	h->flags = (uint8_t)((h->flags & of_mapping) | (f->flags & ~of_mapping));
+	h->rem_addr = f->rem_addr;
+	h->rem_port = f->rem_port;
+	h->state = f->state;
+	h->seen_s = f->seen_s;
+	h->pkts_out = f->pkts_out;
+	h->pkts_in = f->pkts_in;
+	h->bytes_out = f->bytes_out;
+	h->bytes_in = f->bytes_in;
+	t->cold[head].session_created_s = t->cold[from].session_created_s;
+	t->cold[head].policy = t->cold[from].policy;
+	if (wheel_is_armed(&t->wheel, from))
+		wheel_replace(&t->wheel, from, head);
+	else
+		wheel_arm(&t->wheel, head, t->wheel.now_s);
+}
+
+bool flow_close(struct flow_table *t, uint32_t record, uint32_t *moved)
+{
+	struct flow *f = &t->flow[record];
+
+	assert(record < t->n_max && f->proto);
+	*moved = FLOW_NONE;
+	if (wheel_is_armed(&t->wheel, record))
+		wheel_disarm(&t->wheel, record);
+	if (!(f->flags & FLOW_HEAD)) {
+		further_unlink(t, record);
+		record_give(t, record);
+		return false;
+	}
+	if (f->flags & FLOW_FURTHER) {
+		*moved = t->cold[record].next;
+		promote(t, record, *moved);
+		record_give(t, *moved);
+		return false;
+	}
+	index_remove_sure(&t->out, flow_hash(t, flow_key_of(f)), record);
+	if (!(f->flags & FLOW_UNSETTLED))
+		index_remove_sure(&t->in, flow_hash(t, flow_ext_key_of(f)), record);
+	record_give(t, record);
+	t->n_mappings--;
+	return true;
+}
+
+uint32_t flow_deadline(const struct flow *f, const struct cgn_timeouts *timeouts)
+{
+	if (f->proto == CGN_PROTO_UDP)
+		return f->seen_s + timeouts->udp;
+	if (f->proto == CGN_PROTO_ICMP)
+		return f->seen_s + timeouts->icmp;
+	switch (f->state) {
+	case CGN_SESSION_INIT:
+		return f->seen_s + timeouts->tcp_opening;
+	case CGN_SESSION_ESTABLISHED:
+	case CGN_SESSION_CLIENT_FIN:
+	case CGN_SESSION_SERVER_FIN:
+		return f->seen_s + timeouts->tcp_established;
+	default: // both FINs seen, or transitory
+		return f->seen_s + timeouts->tcp_closing;
+	}
+}

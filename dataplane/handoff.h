@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// From worker to worker: packets that another one owns, hairpins into another one's addresses,
+// frames for a transmit queue that another one holds, and copies of ARP frames. One ring per
+// ordered pair of workers, single producer and single consumer; a full ring is a counted drop.
+#pragma once
+#include <stdint.h>
+#include "batch.h"
+
+struct worker;
+
+enum handoff_kind {
+	HANDOFF_PACKET, // a frame as received: parse it as yours
+	HANDOFF_HAIRPIN, // rewritten by its sender's worker: inbound from here; data starts at IPv4
+	HANDOFF_TRANSMIT, // a finished frame: transmit it
+	HANDOFF_ARP, // a copy to learn from; in no packet count
+};
+
+// Offset in the mbuf of the word that says what a packet in a ring is. Registered once.
+extern int handoff_offset;
+int handoff_setup(void); // 0 or -errno
+
+// Hands m to worker `to`: it waits in w->out[to] until handoff_flush(). Counts it.
+void handoff_push(
+	struct worker *w, uint32_t to, struct rte_mbuf *m, enum handoff_kind kind, uint8_t ifc);
+
+// Puts what waits into the rings; what does not fit is dropped (HANDOFF_FULL).
+void handoff_flush(struct worker *w);
+
+// Takes up to BURST_MAX packets that worker `from` handed over and does what they want.
+// Returns how many.
+unsigned handoff_receive(struct worker *w, uint32_t from);
+
+// Drops what worker `from` handed over, for stop.
+void handoff_drop_all(struct worker *w, uint32_t from);

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "icmp.h"
+#include <arpa/inet.h>
+#include <string.h>
+#include "csum.h"
+#include "flow.h"
+#include "forward.h"
+#include "open.h"
+#include "path.h"
+#include "translate.h"
+#include "worker.h"
+
+#define ICMP_ERROR_MAX 576 // bytes of an error with its quote (RFC 1812 4.3.2.3)
+#define OWN_TTL 64
+#define ECHO_REPLIES_PER_S 1000 // for our own addresses, per worker
+
+struct __attribute__((packed, aligned(2))) icmp {
+	uint8_t type, code;
+	be16_t check;
+	be16_t id, seq; // of an error: unused and, in 3/4, the next-hop MTU (RFC 1191)
+};
+
+// ---- errors that pass
+
+// Replaces an L4 checksum inside a quote where it is there (8 quoted bytes hold UDP's and ICMP's,
+// not TCP's).
+static void quote_l4(
+	uint8_t *l4, unsigned len, uint8_t proto, unsigned port_at, be16_t port, uint16_t diff)
+{
+	struct l4_layout at = l4_layout_of(proto);
+
+	if (at.check + 2u <= len) {
+		translate_l4(l4, proto, port_at, port, at.check, diff);
+		return;
+	}
+	memcpy(l4 + port_at, &port, 2);
+}
+
+static bool icmp_check_ok(const struct pkt *p)
+{
+	return csum_fold(csum_sum(pkt_l4(p), p->ip_len - (unsigned)p->l4_off, 0)) == 0xffff;
+}
+
+// The outer checksum is made anew: it was right before.
+static void icmp_check_set(struct pkt *p)
+{
+	struct icmp *icmp = (struct icmp *)pkt_l4(p);
+
+	icmp->check = 0;
+	icmp->check = (be16_t)~csum_fold(csum_sum(icmp, p->ip_len - (unsigned)p->l4_off, 0));
+}
+
+static struct ipv4 *quote_of(const struct pkt *p)
+{
+	return (struct ipv4 *)(pkt_l4(p) + sizeof(struct icmp));
+}
+
+// Rewrites one end of the quoted packet. `source`: its source, else its destination.
+static void quote_rewrite(struct pkt *p, bool source, be32_t address, be16_t port, uint16_t l4_diff)
+{
+	struct ipv4 *q = quote_of(p);
+	unsigned header_len = (q->ver_ihl & 0xf) * 4u;
+	uint8_t *l4 = (uint8_t *)q + header_len;
+	unsigned l4_len = p->ip_len - (unsigned)(l4 - (uint8_t *)p->ip);
+	unsigned sent_len = ntohs(q->total_len) < header_len ? 0 : ntohs(q->total_len) - header_len;
+	struct l4_layout at = l4_layout_of(q->proto);
+	be32_t before = source ? q->src : q->dst;
+
+	if (sent_len < l4_len)
+		l4_len = sent_len; // what follows is padding or an extension (RFC 4884)
+
+	// the quoted packet's checksum need not be whole: an RFC 4884 extension may follow
+	q->check = csum_apply(q->check, csum_diff32(before, address));
+	if (source)
+		q->src = address;
+	else
+		q->dst = address;
+	quote_l4(l4, l4_len, q->proto, source ? at.out : at.in, port, l4_diff);
+	icmp_check_set(p);
+}
+
+void icmp_error_in(struct worker *w, struct pkt *p)
+{
+	const bool hairpin = p->flags & PKT_HAIRPIN;
+	const struct flow *f;
+	uint32_t record;
+	struct hop hop;
+	uint32_t diff;
+
+	if (DEST_KIND(dest_lookup(w->snapshot, ntohl(p->ip->dst))) != DEST_POOL) {
+		p->drop_reason = CGN_DROP_ICMP_NO_MAPPING;
+		open_other(w, p, true); // about bypassed traffic
+		return;
+	}
+	if (!hairpin && snapshot_source_bad(w->snapshot, ntohl(p->ip->src))) {
+		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+		return;
+	}
+	if (!icmp_check_ok(p)) { // RFC 5508 REQ-3
+		pkt_drop(w, p, CGN_DROP_ICMP_CHECKSUM);
+		return;
+	}
+	record = flow_find_in(&w->flows, p->key);
+	if (record == FLOW_NONE || quote_of(p)->src != p->ip->dst) {
+		pkt_drop(w, p, CGN_DROP_ICMP_NO_MAPPING); // RFC 5508 REQ-4
+		return;
+	}
+	f = &w->flows.flow[record];
+	hop = forward_hop(w, f->int_addr);
+	if (!hop_leaves(w, &hop, CGN_INTERNAL)) {
+		pkt_drop(w, p, CGN_DROP_NO_ROUTE);
+		return;
+	}
+	if (translate_refused(w, p, &hop, !hairpin))
+		return;
+	quote_rewrite(p, true, f->int_addr, f->int_port, csum_undo(f->l4_diff));
+	diff = csum_diff32(p->ip->dst, f->int_addr);
+	if (!hairpin) {
+		diff += TTL_DIFF;
+		p->ip->ttl--;
+	}
+	p->ip->check = csum_apply(p->ip->check, diff);
+	p->ip->dst = f->int_addr;
+	w->counters.icmp_errors_translated++;
+	if (hairpin)
+		w->counters.hairpinned++;
+	else
+		w->counters.translated_inbound++;
+	forward_send(w, p->m, p->ip, p->ip_len, &hop);
+}
+
+void icmp_error_out(struct worker *w, struct pkt *p)
+{
+	const struct flow *f;
+	uint32_t record = flow_find_out(&w->flows, p->key);
+	struct hop hop;
+
+	if (record == FLOW_NONE || quote_of(p)->src != p->ip->dst) {
+		p->drop_reason = CGN_DROP_ICMP_NO_MAPPING; // RFC 5508 REQ-5
+		open_other(w, p, false);
+		return;
+	}
+	if (!icmp_check_ok(p)) {
+		pkt_drop(w, p, CGN_DROP_ICMP_CHECKSUM);
+		return;
+	}
+	hop = forward_hop(w, p->ip->dst);
+	if (DEST_KIND(hop.dest) != DEST_POOL && !hop_leaves(w, &hop, CGN_EXTERNAL)) {
+		pkt_drop(w, p, CGN_DROP_NO_ROUTE);
+		return;
+	}
+	if (translate_refused(w, p, &hop, true))
+		return;
+	f = &w->flows.flow[record];
+	quote_rewrite(p, false, f->ext_addr, f->ext_port, f->l4_diff);
+	// also from a router that is no subscriber: the mapping's address (RFC 5508 REQ-5c)
+	p->ip->check = csum_apply(p->ip->check, csum_diff32(p->ip->src, f->ext_addr) + TTL_DIFF);
+	p->ip->ttl--;
+	p->ip->src = f->ext_addr;
+	if (DEST_KIND(hop.dest) == DEST_POOL) { // counted when it has got through
+		path_to_pool(w, p->m, p->ip, p->ip_len, p->ifc);
+		return;
+	}
+	w->counters.icmp_errors_translated++;
+	w->counters.translated_outbound++;
+	forward_send(w, p->m, p->ip, p->ip_len, &hop);
+}
+
+// ---- errors of our own
+
+// RFC 1812 4.3.2.7: never about an ICMP error, a later fragment, a bad source.
+static bool may_answer(const struct worker *w, const struct pkt *p)
+{
+	enum dest_kind source = DEST_KIND(dest_lookup(w->snapshot, ntohl(p->ip->src)));
+
+	if (p->kind == PKT_ICMP_ERROR || (ntohs(p->ip->frag) & 0x1fff))
+		return false;
+	if (p->ip->proto == CGN_PROTO_ICMP && p->tcp_flags != ICMP_ECHO &&
+		p->tcp_flags != ICMP_ECHO_REPLY)
+		return false;
+	return source == DEST_ROUTE || source == DEST_ONLINK || source == DEST_POOL;
+}
+
+static void icmp_send_error(
+	struct worker *w, const struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu)
+{
+	unsigned quote = p->ip_len, len;
+	struct rte_mbuf *m;
+	struct ipv4 *ip;
+	struct icmp *icmp;
+
+	if (!may_answer(w, p))
+		return;
+	// strangers cannot use up what subscribers get
+	if (!token_take(&w->icmp_bucket[w->snapshot->interface[p->ifc].role],
+		    w->snapshot->config->icmp_errors_per_s, w->now_ns)) {
+		w->counters.icmp_errors_suppressed++;
+		return;
+	}
+	if (quote > ICMP_ERROR_MAX - sizeof(*ip) - sizeof(*icmp))
+		quote = ICMP_ERROR_MAX - sizeof(*ip) - sizeof(*icmp);
+	len = (unsigned)(sizeof(*ip) + sizeof(*icmp)) + quote;
+	m = rte_pktmbuf_alloc(w->mbufs);
+	if (!m) {
+		w->counters.no_buffer++;
+		return;
+	}
+	ip = (struct ipv4 *)rte_pktmbuf_append(m, (uint16_t)len);
+	*ip = (struct ipv4){.ver_ihl = 0x45,
+		.tos = 0xc0, // internetwork control (RFC 1812 4.3.2.5)
+		.total_len = htons((uint16_t)len),
+		.id = htons((uint16_t)rng_u32(&w->rng)),
+		.ttl = OWN_TTL,
+		.proto = CGN_PROTO_ICMP,
+		.src = htonl(w->snapshot->interface[p->ifc].address),
+		.dst = p->ip->src};
+	ip->check = (be16_t)~csum_fold(csum_sum(ip, sizeof(*ip), 0));
+	icmp = (struct icmp *)(ip + 1);
+	*icmp = (struct icmp){.type = type, .code = code, .seq = htons(mtu)};
+	memcpy(icmp + 1, p->ip, quote);
+	icmp->check = (be16_t)~csum_fold(csum_sum(icmp, len - sizeof(*ip), 0));
+	w->counters.originated++;
+	w->counters.icmp_errors_sent++;
+	if (DEST_KIND(dest_lookup(w->snapshot, ntohl(ip->dst))) == DEST_POOL)
+		path_to_pool(w, m, ip, (uint16_t)len, p->ifc); // about a hairpin
+	else
+		forward_own(w, m, ip, p->ifc);
+}
+
+void icmp_ttl_expired(struct worker *w, struct pkt *p)
+{
+	icmp_send_error(w, p, ICMP_TIME_EXCEEDED, 0, 0);
+	pkt_drop(w, p, CGN_DROP_TTL_EXPIRED);
+}
+
+void icmp_too_big(struct worker *w, struct pkt *p, uint16_t mtu)
+{
+	if (p->ip->frag & htons(IPV4_DF)) // RFC 4787 REQ-13
+		icmp_send_error(w, p, ICMP_UNREACHABLE, ICMP_CODE_FRAG_NEEDED, mtu);
+	pkt_drop(w, p, CGN_DROP_MTU_EXCEEDED);
+}
+
+void icmp_refuse(struct worker *w, struct pkt *p, enum cgn_drop reason)
+{
+	switch (w->snapshot->config->icmp_refused) {
+	case CGN_REFUSED_HOST_UNREACHABLE: // RFC 6888 REQ-11b
+		icmp_send_error(w, p, ICMP_UNREACHABLE, ICMP_CODE_HOST, 0);
+		break;
+	case CGN_REFUSED_ADMIN_PROHIBITED:
+		icmp_send_error(w, p, ICMP_UNREACHABLE, ICMP_CODE_ADMIN, 0);
+		break;
+	case CGN_REFUSED_OFF:
+		break;
+	}
+	pkt_drop(w, p, reason);
+}
+
+// ---- our own addresses
+
+void icmp_local(struct worker *w, struct pkt *p)
+{
+	struct ipv4 *ip = p->ip;
+	struct icmp *icmp = (struct icmp *)pkt_l4(p);
+
+	if (ip->proto != CGN_PROTO_ICMP || (ntohs(ip->frag) & IPV4_FRAG_MASK) ||
+		p->ip_len - (unsigned)p->l4_off < sizeof(*icmp) || icmp->type != ICMP_ECHO) {
+		pkt_drop(w, p, CGN_DROP_LOCAL_UNSUPPORTED);
+		return;
+	}
+	if (!icmp_check_ok(p)) {
+		pkt_drop(w, p, CGN_DROP_ICMP_CHECKSUM);
+		return;
+	}
+	if (!token_take(&w->echo_bucket, ECHO_REPLIES_PER_S, w->now_ns)) {
+		pkt_drop(w, p, CGN_DROP_LOCAL_RATE);
+		return;
+	}
+	w->counters.consumed++;
+	w->counters.originated++;
+	w->counters.echo_replies_sent++;
+	ip->dst = ip->src ^ ip->dst;
+	ip->src = ip->src ^ ip->dst;
+	ip->dst = ip->src ^ ip->dst;
+	ip->ttl = OWN_TTL;
+	ip->check = 0;
+	ip->check = (be16_t)~csum_fold(csum_sum(ip, p->l4_off, 0));
+	icmp->type = ICMP_ECHO_REPLY;
+	icmp_check_set(p);
+	forward_own(w, p->m, ip, p->ifc);
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// ICMP beyond the queries of sessions: errors that pass (RFC 5508 REQ-3 to 7), errors of our own
+// (RFC 1812 4.3.2, rate-limited), echo requests to our addresses.
+// Every function takes the packet: it is sent, or dropped and counted.
+#pragma once
+#include "batch.h"
+#include "cgnat/drop.h"
+
+struct worker;
+
+// An ICMP error that quotes a packet of a mapping: the quoted packet is translated back, too.
+void icmp_error_in(struct worker *w, struct pkt *p);
+void icmp_error_out(struct worker *w, struct pkt *p);
+
+// Drops p and tells its sender: 11/0; 3/4 with the MTU when DF is set; icmp.refused (3/1 or 3/13).
+void icmp_ttl_expired(struct worker *w, struct pkt *p);
+void icmp_too_big(struct worker *w, struct pkt *p, uint16_t mtu);
+void icmp_refuse(struct worker *w, struct pkt *p, enum cgn_drop reason);
+
+// A packet for one of our own addresses: an echo request is answered.
+void icmp_local(struct worker *w, struct pkt *p);

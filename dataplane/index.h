@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Hash index: 64-bit hash -> record number. Knows no keys: a 16-bit tag says "perhaps", the caller
+// compares the record. One bucket is one cache line of 10 entries; an entry lives in its first
+// bucket or, when that was full, in its second one, which follows from the first and the tag
+// (so entries can be moved without looking at their records).
+//
+// Owner:  one worker; only that worker calls these functions.
+// Memory: about 8 bytes per entry, taken once in index_create(); nothing grows afterwards.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+#include "mem.h"
+
+#define INDEX_NONE UINT32_MAX
+#define INDEX_SLOTS 10
+
+struct index_bucket {
+	uint16_t tag[INDEX_SLOTS]; // 0 = free
+	uint16_t n_away; // entries whose first bucket this is and which live in their second
+	uint16_t guests; // bit per slot: this is the entry's second bucket
+	uint32_t record[INDEX_SLOTS];
+} __attribute__((aligned(CGN_CACHE_LINE)));
+_Static_assert(sizeof(struct index_bucket) == CGN_CACHE_LINE, "a bucket is one cache line");
+
+struct index {
+	struct index_bucket *bucket;
+	uint32_t n_buckets;
+	uint32_t n_entries;
+};
+
+// Two rounds of multiply-and-fold with secret words (seed[0..1], random at start): keys cannot be
+// chosen so that they meet in a bucket.
+static inline uint64_t index_hash(uint64_t key, const uint64_t seed[2])
+{
+	__extension__ typedef unsigned __int128 u128;
+	u128 m = (u128)(key ^ seed[0]) * (seed[1] | 1);
+	uint64_t x = (uint64_t)m ^ (uint64_t)(m >> 64);
+
+	m = (u128)(x ^ seed[1]) * 0x9e3779b97f4a7c15ull;
+	return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+static inline uint32_t index_first(const struct index *t, uint64_t hash)
+{
+	return (uint32_t)(((hash >> 32) * t->n_buckets) >> 32);
+}
+
+static inline uint16_t index_tag(uint64_t hash)
+{
+	uint16_t tag = (uint16_t)hash;
+
+	return tag ? tag : 1;
+}
+
+// first + second = something that only the tag decides, modulo n_buckets: each gives the other.
+static inline uint32_t index_other(const struct index *t, uint32_t bucket, uint16_t tag)
+{
+	uint32_t sum = (uint32_t)(((uint64_t)(tag * 0x9e3779b1u) * t->n_buckets) >> 32);
+
+	return sum >= bucket ? sum - bucket : sum + t->n_buckets - bucket;
+}
+
+static inline void index_prefetch(const struct index *t, uint64_t hash)
+{
+	cgn_prefetch(&t->bucket[index_first(t, hash)]);
+}
+
+// Bit per slot whose tag is `tag`.
+static inline unsigned index_match(const struct index_bucket *b, uint16_t tag)
+{
+#ifdef __SSE2__
+	const __m128i want = _mm_set1_epi16((short)tag);
+	__m128i lo = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)b), want);
+	__m128i hi = _mm_cmpeq_epi16(_mm_load_si128((const __m128i *)b + 1), want);
+
+	return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(lo, hi)) & ((1u << INDEX_SLOTS) - 1);
+#else
+	unsigned bits = 0;
+
+	for (unsigned i = 0; i < INDEX_SLOTS; i++)
+		bits |= (unsigned)(b->tag[i] == tag) << i;
+	return bits;
+#endif
+}
+
+// The most likely record for `hash`: the first whose tag fits, of the first bucket and, only if
+// entries had to leave it, of the second. INDEX_NONE is certain; a record must still be compared,
+// and when it is the wrong one (about 1 in 10,000) index_lookup() decides.
+static inline uint32_t index_candidate(const struct index *t, uint64_t hash)
+{
+	const uint16_t tag = index_tag(hash);
+	const uint32_t first = index_first(t, hash);
+	const struct index_bucket *b = &t->bucket[first];
+	unsigned bits = index_match(b, tag);
+
+	if (cgn_likely(bits))
+		return b->record[__builtin_ctz(bits)];
+	if (cgn_likely(!b->n_away))
+		return INDEX_NONE;
+	b = &t->bucket[index_other(t, first, tag)];
+	bits = index_match(b, tag);
+	return bits ? b->record[__builtin_ctz(bits)] : INDEX_NONE;
+}
+
+// Exact look-up: calls same(ctx, record) for every candidate until it returns true.
+// Returns the record or INDEX_NONE.
+uint32_t index_lookup(const struct index *t, uint64_t hash,
+	bool (*same)(const void *ctx, uint32_t record), const void *ctx);
+
+// Takes memory for n_max entries. Returns 0 or -ENOMEM.
+int index_init(struct index *t, uint32_t n_max, int socket);
+void index_fini(struct index *t);
+uint64_t index_bytes(uint32_t n_max); // what index_init() takes
+
+// Adds an entry; the caller has made sure that it is not there. May move others (bounded search).
+// Returns false when no room could be made; practically never below n_max entries.
+bool index_insert(struct index *t, uint64_t hash, uint32_t record);
+
+// Removes the entry (hash, record). Returns false when it is not there.
+bool index_remove(struct index *t, uint64_t hash, uint32_t record);

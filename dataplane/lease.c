@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "lease.h"
+#include <time.h>
+#include "worker.h"
+
+uint32_t lease_subscriber(struct worker *w, uint32_t address, uint16_t pool)
+{
+	uint32_t sub = subscriber_lookup(&w->subscribers, address, pool);
+
+	if (sub == SUBSCRIBER_NONE) {
+		if (w->subscribers.n_active >= w->subscribers.n_active_max)
+			return SUBSCRIBER_NONE;
+		sub = subscriber_create(&w->subscribers, address, pool);
+	}
+	return sub;
+}
+
+void lease_subscriber_drop(struct worker *w, uint32_t sub)
+{
+	const struct subscriber *s = &w->subscribers.sub[sub];
+
+	if (!s->n_lent && !s->n_resting)
+		subscriber_remove(&w->subscribers, sub);
+}
+
+// ---- blocks of a subscriber
+
+static void lent_append(struct worker *w, struct subscriber *s, uint32_t block)
+{
+	uint32_t *link = &s->lent;
+
+	while (*link != PORTBLOCK_NONE) // at most max-blocks
+		link = &w->blocks.block[*link].next;
+	*link = block;
+	w->blocks.block[block].next = PORTBLOCK_NONE;
+	w->blocks.block[block].lent_at = (int64_t)(w->wall_offset_s + w->now_s);
+	if (s->n_lent++ == 0) {
+		w->subscribers.n_active++;
+		w->counters.subscribers_created++;
+	}
+	w->counters.blocks_allocated++;
+}
+
+static void list_unlink(struct worker *w, uint32_t *link, uint32_t block)
+{
+	while (*link != block)
+		link = &w->blocks.block[*link].next;
+	*link = w->blocks.block[block].next;
+}
+
+static void block_retake(struct worker *w, struct subscriber *s, uint32_t block)
+{
+	list_unlink(w, &s->resting, block);
+	s->n_resting--;
+	portblock_retake(&w->blocks, block, w->now_s);
+	lent_append(w, s, block);
+}
+
+static void block_give(struct worker *w, struct subscriber *s, uint32_t block)
+{
+	list_unlink(w, &s->lent, block);
+	if (--s->n_lent == 0)
+		w->subscribers.n_active--;
+	portblock_give(&w->blocks, block, w->now_s);
+	w->blocks.block[block].next = s->resting;
+	s->resting = block;
+	s->n_resting++;
+	w->counters.blocks_released++;
+}
+
+// ---- ports
+
+static void lease_fill(
+	struct worker *w, uint32_t sub, uint32_t block, uint16_t port, struct lease *l)
+{
+	*l = (struct lease){
+		sub, block, w->blocks.address[w->blocks.block[block].address].address, port};
+}
+
+// May this subscriber have one more block?
+static enum cgn_drop may_grow(
+	const struct worker *w, const struct subscriber *s, uint16_t max_blocks)
+{
+	if (s->n_lent >= max_blocks)
+		return CGN_DROP_BLOCK_LIMIT;
+	if (!s->n_lent && w->subscribers.n_active >= w->subscribers.n_active_max)
+		return CGN_DROP_SUBSCRIBER_TABLE_FULL;
+	return CGN_DROP_COUNT;
+}
+
+// The endpoint's own port, if it rests (RFC 6888 REQ-8 lets it go back to its last user).
+static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint64_t key,
+	uint16_t max_blocks, enum cgn_l4 l4, struct lease *lease)
+{
+	uint64_t rest_key = REST_KEY(key, s->pool);
+	struct rest_port own;
+	const struct portblock *b;
+
+	if (!rest_find(&w->rests, rest_key, &own))
+		return false;
+	b = &w->blocks.block[own.block];
+	if (b->state == PORTBLOCK_RESTING) {
+		if (may_grow(w, s, max_blocks) != CGN_DROP_COUNT)
+			return false;
+		block_retake(w, s, own.block);
+	}
+	rest_take(&w->rests, rest_key, &own);
+	portblock_port_reuse(&w->blocks, own.block, l4);
+	w->counters.ports_reclaimed++;
+	lease_fill(w, sub, own.block, own.port, lease);
+	return true;
+}
+
+// One more block: a resting one of its own with a free port, else a new one of the paired address.
+static enum cgn_drop grow(struct worker *w, struct subscriber *s, uint32_t sub, uint16_t max_blocks,
+	enum cgn_l4 l4, uint32_t *block)
+{
+	uint32_t tries = 0;
+
+	for (uint32_t b = s->resting; b != PORTBLOCK_NONE && tries < 64;
+		b = w->blocks.block[b].next, tries++) {
+		if (portblock_has_free(&w->blocks, b, l4)) {
+			block_retake(w, s, b);
+			*block = b;
+			return CGN_DROP_COUNT;
+		}
+	}
+	if (!s->n_lent && !s->n_resting) { // nothing ties it to an address yet
+		s->paired = portblock_pick_address(&w->blocks, s->pool, &w->rng);
+		if (s->paired == PORTBLOCK_NONE)
+			return CGN_DROP_POOL_FULL;
+	}
+	if (s->n_lent + s->n_resting >= max_blocks) // resting ones count: nobody else can have them
+		return CGN_DROP_BLOCK_LIMIT;
+	*block = portblock_take(&w->blocks, s->paired, sub, &w->rng, w->now_s);
+	if (*block == PORTBLOCK_NONE)
+		return CGN_DROP_ADDRESS_FULL;
+	lent_append(w, s, *block);
+	return CGN_DROP_COUNT;
+}
+
+enum cgn_drop lease_take(
+	struct worker *w, uint32_t sub, uint64_t key, uint16_t max_blocks, struct lease *lease)
+{
+	struct subscriber *s = &w->subscribers.sub[sub];
+	const enum cgn_l4 l4 = cgn_l4_of((uint8_t)(key >> 48));
+	enum cgn_drop reason;
+	uint32_t block;
+	int32_t port;
+
+	if (take_own(w, s, sub, key, max_blocks, l4, lease))
+		return CGN_DROP_COUNT;
+	// oldest block first, so that later ones drain and go back (RFC 7768)
+	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
+		port = portblock_port_take(&w->blocks, b, l4, &w->rng);
+		if (port >= 0) {
+			lease_fill(w, sub, b, (uint16_t)port, lease);
+			return CGN_DROP_COUNT;
+		}
+	}
+	reason = may_grow(w, s, max_blocks);
+	if (reason == CGN_DROP_COUNT)
+		reason = grow(w, s, sub, max_blocks, l4, &block);
+	if (reason != CGN_DROP_COUNT)
+		return reason;
+	port = portblock_port_take(&w->blocks, block, l4, &w->rng);
+	lease_fill(w, sub, block, (uint16_t)port, lease);
+	return CGN_DROP_COUNT;
+}
+
+static void port_free(struct worker *w, const struct rest_port *r)
+{
+	portblock_port_free(&w->blocks, r->block, cgn_l4_of((uint8_t)(r->key >> 48)), r->port);
+}
+
+void lease_give(struct worker *w, uint32_t sub, uint32_t block, uint64_t key, uint16_t ext_port)
+{
+	struct subscriber *s = &w->subscribers.sub[sub];
+	const enum cgn_l4 l4 = cgn_l4_of((uint8_t)(key >> 48));
+	struct rest_port early;
+
+	portblock_port_rest(&w->blocks, block, l4);
+	if (rest_put(&w->rests, REST_KEY(key, s->pool), block, ext_port, w->now_s, &early)) {
+		port_free(w, &early);
+		w->counters.rests_cut_short++;
+	}
+	if (!portblock_used(&w->blocks.block[block]))
+		block_give(w, s, block);
+}
+
+uint32_t lease_upkeep(struct worker *w, uint32_t max)
+{
+	// seconds are rounded down: one more makes sure that all of the time has passed
+	const uint32_t hold_s = w->timeouts.hold_down ? w->timeouts.hold_down + 1 : 0;
+	struct rest_port port;
+	uint32_t n = 0;
+
+	while (n < max && rest_due(&w->rests, w->now_s, hold_s, &port)) {
+		port_free(w, &port);
+		n++;
+	}
+	if (n == max)
+		return n; // a block is freed after the ports that rested in it
+	for (n = 0; n < max; n++) {
+		uint32_t block = portblock_rested(&w->blocks, w->now_s, hold_s);
+		uint32_t sub;
+		struct subscriber *s;
+
+		if (block == PORTBLOCK_NONE)
+			break;
+		sub = w->blocks.block[block].sub;
+		s = &w->subscribers.sub[sub];
+		list_unlink(w, &s->resting, block);
+		s->n_resting--;
+		lease_subscriber_drop(w, sub);
+	}
+	return n;
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Leases: which subscriber holds which blocks and ports. Ties subscriber.h, portblock.h and rest.h
+// together and keeps their counters; knows nothing of packets or sessions.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "cgnat/drop.h"
+#include "cgnat/types.h"
+
+struct worker;
+
+struct lease {
+	uint32_t sub, block;
+	uint32_t ext_addr; // host order
+	uint16_t ext_port; // host order
+};
+
+// The subscriber's record; made when it is new. SUBSCRIBER_NONE when max-subscribers is reached.
+uint32_t lease_subscriber(struct worker *w, uint32_t address, uint16_t pool);
+
+// A record that lease_subscriber() made and that got no port: forgotten again.
+void lease_subscriber_drop(struct worker *w, uint32_t sub);
+
+// A port for an internal endpoint (flow key): its own resting one, else a random free one of the
+// subscriber's blocks, else of one more block, up to `max_blocks`. Works to the last free port.
+// Returns CGN_DROP_COUNT and fills *lease, or the reason why there is none.
+enum cgn_drop lease_take(
+	struct worker *w, uint32_t sub, uint64_t key, uint16_t max_blocks, struct lease *lease);
+
+// The mapping that used the port ended: the port rests, and the block with its last one.
+void lease_give(struct worker *w, uint32_t sub, uint32_t block, uint64_t key, uint16_t ext_port);
+
+// Ends rests that are over, at most `max` ports and as many blocks. Returns how many it ended.
+uint32_t lease_upkeep(struct worker *w, uint32_t max);

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "open.h"
+#include <arpa/inet.h>
+#include "flow.h"
+#include "forward.h"
+#include "icmp.h"
+#include "path.h"
+#include "session.h"
+#include "translate.h"
+#include "worker.h"
+
+static bool has_ports(const struct pkt *p)
+{
+	return p->kind == PKT_FLOW &&
+		(p->ip->proto == CGN_PROTO_TCP || p->ip->proto == CGN_PROTO_UDP);
+}
+
+// Untouched but for the TTL, either direction, no state.
+static void bypass(struct worker *w, struct pkt *p, const struct hop *hop, enum cgn_role leave_by)
+{
+	if (!hop_leaves(w, hop, leave_by)) {
+		// an explicit bypass may also lead from inside to inside, never from outside to outside
+		if (leave_by == CGN_INTERNAL || !hop_leaves(w, hop, CGN_INTERNAL)) {
+			pkt_drop(w, p, CGN_DROP_NO_ROUTE);
+			return;
+		}
+	}
+	if (translate_refused(w, p, hop, true))
+		return;
+	p->ip->ttl--;
+	p->ip->check = csum_apply(p->ip->check, TTL_DIFF);
+	w->counters.bypassed++;
+	forward_send(w, p->m, p->ip, p->ip_len, hop);
+}
+
+static const struct snapshot_policy *match_outbound(const struct worker *w, const struct pkt *p)
+{
+	return snapshot_policy_match(w->snapshot, ntohl(p->ip->src), ntohl(p->ip->dst),
+		p->ip->proto, has_ports(p) ? ntohs((be16_t)(p->remote >> 32)) : 0, has_ports(p));
+}
+
+// Inbound, a bypass policy matches with source and destination swapped: the remote's port is the
+// destination port of the policy.
+static const struct snapshot_policy *match_inbound(const struct worker *w, const struct pkt *p)
+{
+	return snapshot_policy_match(w->snapshot, ntohl(p->ip->dst), ntohl(p->ip->src),
+		p->ip->proto, has_ports(p) ? ntohs((be16_t)(p->remote >> 32)) : 0, has_ports(p));
+}
+
+// Everything that is settled before a mapping is thought of. Returns the policy to translate by, or
+// NULL: p is gone.
+static const struct snapshot_policy *admit_outbound(
+	struct worker *w, struct pkt *p, const struct snapshot_policy *policy)
+{
+	struct hop hop = forward_hop(w, p->ip->dst);
+
+	if (snapshot_source_bad(w->snapshot, ntohl(p->ip->src))) {
+		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+		return NULL;
+	}
+	if (DEST_KIND(hop.dest) == DEST_LOCAL) {
+		icmp_local(w, p);
+		return NULL;
+	}
+	if (DEST_KIND(hop.dest) == DEST_MARTIAN) {
+		pkt_drop(w, p, CGN_DROP_IP_DESTINATION);
+		return NULL;
+	}
+	if (!policy) {
+		pkt_drop(w, p, CGN_DROP_POLICY_NONE);
+	} else if (policy->config->action == CGN_DROP) {
+		pkt_drop(w, p, CGN_DROP_POLICY_DROP);
+	} else if (policy->config->action == CGN_BYPASS) {
+		bypass(w, p, &hop, CGN_EXTERNAL);
+	} else if (hop_leaves(w, &hop, CGN_INTERNAL)) {
+		pkt_drop(w, p, CGN_DROP_INTERNAL_TO_INTERNAL);
+	} else if (DEST_KIND(hop.dest) == DEST_POOL && !policy->config->hairpin) {
+		pkt_drop(w, p, CGN_DROP_HAIRPIN_OFF);
+	} else if (DEST_KIND(hop.dest) == DEST_POOL && p->ip->proto == CGN_PROTO_ICMP) {
+		pkt_drop(w, p,
+			CGN_DROP_ICMP_NO_SESSION); // no query hairpins in NAPT (RFC 5508 REQ-7)
+	} else if (DEST_KIND(hop.dest) == DEST_NONE) {
+		pkt_drop(w, p, CGN_DROP_NO_ROUTE);
+	} else if (!translate_refused(w, p, &hop, true)) { // no mapping for what is not forwarded
+		return policy;
+	}
+	return NULL;
+}
+
+static void open_one(struct worker *w, struct pkt *p, const struct snapshot_policy *policy)
+{
+	struct flow_table *t = &w->flows;
+	uint32_t head = flow_find_out(t, p->key), record = FLOW_NONE;
+	enum cgn_drop reason;
+
+	if (head != FLOW_NONE) {
+		record = flow_find_session(t, head, p->remote);
+		if (record != FLOW_NONE) { // made by an earlier packet of this burst
+			translate_out(w, p, record);
+			return;
+		}
+	}
+	policy = admit_outbound(w, p, policy);
+	if (!policy)
+		return;
+	if (p->ip->proto == CGN_PROTO_TCP &&
+		(p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN &&
+		(head == FLOW_NONE || !w->snapshot->config->tcp_midstream_forward ||
+			(p->tcp_flags & TCP_RST))) {
+		pkt_drop(w, p, CGN_DROP_TCP_NO_SESSION);
+		return;
+	}
+	if (head != FLOW_NONE)
+		reason = session_add(w, policy, head, p->remote, p->tcp_flags, false, &record);
+	else
+		reason = session_open_mapping(w, policy, p->key, p->remote, p->tcp_flags, &record);
+	if (reason != CGN_DROP_COUNT)
+		icmp_refuse(w, p, reason);
+	else
+		translate_out(w, p, record);
+}
+
+void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsigned n)
+{
+	const struct snapshot_policy *policy[BATCH_MAX];
+	uint64_t hash[BATCH_MAX];
+	uint32_t block[BATCH_MAX];
+
+	for (unsigned i = 0; i < n;
+		i++) { // the index lines of the subscriber and of its resting port
+		const struct pkt *p = &b->pkt[at[i]];
+		uint16_t pool;
+
+		policy[i] = match_outbound(w, p);
+		pool = policy[i] ? policy[i]->config->pool : 0;
+		hash[i] = subscriber_hash(&w->subscribers, ntohl(p->ip->src), pool);
+		index_prefetch(&w->subscribers.index, hash[i]);
+		index_prefetch(&w->rests.index, index_hash(REST_KEY(p->key, pool), w->rests.seed));
+	}
+	for (unsigned i = 0; i < n; i++) // the subscriber
+		hash[i] = subscriber_prefetch(&w->subscribers, hash[i]);
+	for (unsigned i = 0; i < n; i++) { // its first block
+		block[i] = hash[i] == SUBSCRIBER_NONE ? PORTBLOCK_NONE
+						      : w->subscribers.sub[hash[i]].lent;
+		if (block[i] != PORTBLOCK_NONE)
+			cgn_prefetch_w(&w->blocks.block[block[i]]);
+	}
+	for (unsigned i = 0; i < n; i++) { // the bitmap of the block's ports
+		if (block[i] != PORTBLOCK_NONE)
+			portblock_prefetch_bits(
+				&w->blocks, block[i], cgn_l4_of(b->pkt[at[i]].ip->proto));
+	}
+	for (unsigned i = 0; i < n; i++)
+		open_one(w, &b->pkt[at[i]], policy[i]);
+	session_settle(w);
+}
+
+// Inbound to an address that is no pool's: for us, bypassed, or nothing we carry.
+static void inbound_other(struct worker *w, struct pkt *p, enum cgn_drop reason)
+{
+	struct hop hop = forward_hop(w, p->ip->dst);
+	const struct snapshot_policy *policy;
+
+	if (DEST_KIND(hop.dest) == DEST_LOCAL) {
+		icmp_local(w, p);
+		return;
+	}
+	if (DEST_KIND(hop.dest) == DEST_MARTIAN) {
+		pkt_drop(w, p, CGN_DROP_IP_DESTINATION);
+		return;
+	}
+	policy = match_inbound(w, p);
+	if (policy && policy->config->action == CGN_BYPASS)
+		bypass(w, p, &hop, CGN_INTERNAL);
+	else
+		pkt_drop(w, p, reason);
+}
+
+// A remote that the subscriber may not send to by way of the NAT does not get in to it either.
+static enum cgn_drop admit_inbound(const struct worker *w, const struct pkt *p, uint32_t head)
+{
+	const struct flow *f = &w->flows.flow[head];
+	const struct snapshot_policy *policy =
+		snapshot_policy_match(w->snapshot, ntohl(f->int_addr), ntohl((be32_t)p->remote),
+			f->proto, ntohs((be16_t)(p->remote >> 32)), f->proto != CGN_PROTO_ICMP);
+
+	if (!policy)
+		return CGN_DROP_POLICY_NONE;
+	return policy->config->action == CGN_TRANSLATE ? CGN_DROP_COUNT : CGN_DROP_POLICY_DROP;
+}
+
+void open_inbound(struct worker *w, struct pkt *p)
+{
+	struct flow_table *t = &w->flows;
+	const bool hairpin = p->flags & PKT_HAIRPIN;
+	uint32_t head, record;
+	enum cgn_drop reason;
+
+	if (!hairpin && snapshot_source_bad(w->snapshot, ntohl(p->ip->src))) {
+		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+		return;
+	}
+	if (DEST_KIND(dest_lookup(w->snapshot, ntohl(p->ip->dst))) != DEST_POOL) {
+		inbound_other(w, p, CGN_DROP_EXTERNAL_TO_EXTERNAL);
+		return;
+	}
+	head = flow_find_in(t, p->key);
+	if (head == FLOW_NONE) {
+		pkt_drop(w, p, CGN_DROP_NO_MAPPING);
+		return;
+	}
+	record = flow_find_session(t, head, p->remote);
+	if (record == FLOW_NONE) { // endpoint-independent filtering: anybody may (RFC 4787 REQ-8)
+		if (p->ip->proto == CGN_PROTO_ICMP) {
+			pkt_drop(w, p, CGN_DROP_ICMP_NO_SESSION);
+			return;
+		}
+		if (p->ip->proto == CGN_PROTO_TCP &&
+			(p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN &&
+			!(w->snapshot->config->tcp_midstream_forward &&
+				!(p->tcp_flags & TCP_RST))) {
+			pkt_drop(w, p, CGN_DROP_TCP_NO_SESSION);
+			return;
+		}
+		if (!hairpin && p->ip->ttl <= 1) {
+			icmp_ttl_expired(w, p);
+			return;
+		}
+		reason = admit_inbound(w, p, head);
+		if (reason != CGN_DROP_COUNT) {
+			pkt_drop(w, p, reason);
+			return;
+		}
+		reason = session_add(w, &w->snapshot->policy[t->cold[head].policy], head, p->remote,
+			p->tcp_flags, true, &record);
+		if (reason != CGN_DROP_COUNT) {
+			pkt_drop(w, p, reason); // strangers are told nothing
+			return;
+		}
+	}
+	translate_in(w, p, record);
+}
+
+void open_other(struct worker *w, struct pkt *p, bool inbound)
+{
+	struct hop hop;
+	const struct snapshot_policy *policy;
+
+	if (snapshot_source_bad(w->snapshot, ntohl(p->ip->src)) && !(p->flags & PKT_HAIRPIN)) {
+		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+		return;
+	}
+	if (inbound) {
+		inbound_other(w, p, p->drop_reason);
+		return;
+	}
+	hop = forward_hop(w, p->ip->dst);
+	if (DEST_KIND(hop.dest) == DEST_LOCAL) {
+		icmp_local(w, p);
+		return;
+	}
+	if (DEST_KIND(hop.dest) == DEST_MARTIAN) {
+		pkt_drop(w, p, CGN_DROP_IP_DESTINATION);
+		return;
+	}
+	policy = match_outbound(w, p);
+	if (policy && policy->config->action == CGN_BYPASS)
+		bypass(w, p, &hop, CGN_EXTERNAL);
+	else if (policy && policy->config->action == CGN_DROP)
+		pkt_drop(w, p, CGN_DROP_POLICY_DROP);
+	else
+		pkt_drop(w, p, p->drop_reason);
+}

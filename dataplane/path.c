@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "path.h"
+#include "flow.h"
+#include "forward.h"
+#include "handoff.h"
+#include "icmp.h"
+#include "open.h"
+#include "parse.h"
+#include "session.h"
+#include "translate.h"
+#include "worker.h"
+
+// Positions in the batch that a stage passes on.
+struct list {
+	uint16_t at[BATCH_MAX];
+	unsigned n;
+};
+
+static void list_add(struct list *l, unsigned i)
+{
+	l->at[l->n++] = (uint16_t)i;
+}
+
+// Stage: who owns it? Packets of others leave by their ring. Ours and those that anybody may treat
+// stay. Only run with more than one worker.
+static void stage_owner(struct worker *w, struct batch *b, bool inbound)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct pkt *p = &b->pkt[i];
+		uint32_t address = ntohl((be32_t)p->key), owner;
+
+		if (p->kind != PKT_FLOW && p->kind != PKT_ICMP_ERROR)
+			continue;
+		owner = inbound
+			? steer_external(w->snapshot, address, ntohs((be16_t)(p->key >> 32)))
+			: steer_internal(w->snapshot, address);
+		if (owner != w->id) {
+			handoff_push(w, owner, p->m, HANDOFF_PACKET, p->ifc);
+			p->kind = PKT_DROPPED;
+		}
+	}
+}
+
+// Stage: the index line of every packet (one miss each, overlapping), then its record.
+static void stage_lookup(struct worker *w, struct batch *b, const struct index *index,
+	struct list *flows, struct list *odd)
+{
+	const struct flow_table *t = &w->flows;
+
+	for (unsigned i = 0; i < b->n; i++) {
+		struct pkt *p = &b->pkt[i];
+
+		if (cgn_unlikely(p->kind != PKT_FLOW)) {
+			list_add(odd, i);
+			continue;
+		}
+		p->hash = flow_hash(t, p->key);
+		index_prefetch(index, p->hash);
+		list_add(flows, i);
+	}
+	for (unsigned i = 0; i < flows->n; i++) {
+		struct pkt *p = &b->pkt[flows->at[i]];
+		uint32_t record = index_candidate(index, p->hash);
+
+		p->flow = record < t->n_max ? record : t->n_max; // the free record: no branch later
+		cgn_prefetch_w(&t->flow[p->flow]);
+	}
+}
+
+// Stage: packets whose mapping is known but whose remote is not that of its first session.
+static void stage_further(
+	struct worker *w, struct batch *b, const struct list *in, struct list *miss, bool inbound)
+{
+	const struct flow_table *t = &w->flows;
+
+	for (unsigned i = 0; i < in->n; i++) {
+		struct pkt *p = &b->pkt[in->at[i]];
+
+		p->hash = flow_further_hash(t, p->flow, p->remote);
+		index_prefetch(&t->out, p->hash);
+	}
+	for (unsigned i = 0; i < in->n; i++) {
+		struct pkt *p = &b->pkt[in->at[i]];
+		uint32_t record = index_candidate(&t->out, p->hash);
+
+		record = record < t->n_max ? record : t->n_max;
+		cgn_prefetch_w(&t->flow[record]);
+		p->hash = record; // the hash has done its work
+	}
+	for (unsigned i = 0; i < in->n; i++) {
+		struct pkt *p = &b->pkt[in->at[i]];
+
+		if (cgn_unlikely(!flow_is_further(&t->flow[(uint32_t)p->hash], p->flow, p->remote)))
+			list_add(miss, in->at[i]);
+		else if (inbound)
+			translate_in(w, p, (uint32_t)p->hash);
+		else
+			translate_out(w, p, (uint32_t)p->hash);
+	}
+}
+
+static void path_arp(struct worker *w, struct pkt *p)
+{
+	for (uint32_t to = 0; to < w->n_workers; to++) { // the others have neighbours of their own
+		struct rte_mbuf *copy;
+
+		if (to == w->id)
+			continue;
+		copy = rte_pktmbuf_copy(p->m, w->mbufs, 0, UINT32_MAX);
+		if (copy)
+			handoff_push(w, to, copy, HANDOFF_ARP, p->ifc);
+	}
+	neigh_arp(w, p->m, p->ifc, false);
+	rte_pktmbuf_free(p->m);
+}
+
+static void path_outbound(struct worker *w, struct batch *b, bool owned)
+{
+	const struct flow_table *t = &w->flows;
+	struct list flows = {.n = 0}, odd = {.n = 0}, further = {.n = 0}, miss = {.n = 0};
+
+	if (!owned && w->n_workers > 1)
+		stage_owner(w, b, false);
+	stage_lookup(w, b, &t->out, &flows, &odd);
+	for (unsigned i = 0; i < flows.n; i++) {
+		struct pkt *p = &b->pkt[flows.at[i]];
+		const struct flow *f = &t->flow[p->flow];
+
+		if (cgn_unlikely(!flow_is_head(f, p->key)))
+			list_add(&miss, flows.at[i]);
+		else if (cgn_likely(flow_remote_of(f) == p->remote))
+			translate_out(w, p, p->flow);
+		else
+			list_add(f->flags & FLOW_FURTHER ? &further : &miss, flows.at[i]);
+	}
+	if (further.n)
+		stage_further(w, b, &further, &miss, false);
+	if (miss.n)
+		open_outbound(w, b, miss.at, miss.n);
+	for (unsigned i = 0; i < odd.n; i++) {
+		struct pkt *p = &b->pkt[odd.at[i]];
+
+		if (p->kind == PKT_ICMP_ERROR)
+			icmp_error_out(w, p);
+		else if (p->kind == PKT_OTHER)
+			open_other(w, p, false);
+		else if (p->kind == PKT_ARP)
+			path_arp(w, p);
+	}
+}
+
+static void path_inbound(struct worker *w, struct batch *b, bool owned)
+{
+	const struct flow_table *t = &w->flows;
+	struct list flows = {.n = 0}, odd = {.n = 0}, further = {.n = 0}, miss = {.n = 0};
+
+	if (!owned && w->n_workers > 1)
+		stage_owner(w, b, true);
+	stage_lookup(w, b, &t->in, &flows, &odd);
+	for (unsigned i = 0; i < flows.n; i++) {
+		struct pkt *p = &b->pkt[flows.at[i]];
+		const struct flow *f = &t->flow[p->flow];
+
+		if (cgn_unlikely(flow_ext_key_of(f) != p->key))
+			list_add(&miss, flows.at[i]);
+		else if (cgn_likely(flow_remote_of(f) == p->remote))
+			translate_in(w, p, p->flow);
+		else
+			list_add(f->flags & FLOW_FURTHER ? &further : &miss, flows.at[i]);
+	}
+	if (further.n)
+		stage_further(w, b, &further, &miss, true);
+	for (unsigned i = 0; i < miss.n; i++)
+		open_inbound(w, &b->pkt[miss.at[i]]);
+	for (unsigned i = 0; i < odd.n; i++) {
+		struct pkt *p = &b->pkt[odd.at[i]];
+
+		if (p->kind == PKT_ICMP_ERROR)
+			icmp_error_in(w, p);
+		else if (p->kind == PKT_OTHER)
+			open_other(w, p, true);
+		else if (p->kind == PKT_ARP)
+			path_arp(w, p);
+	}
+}
+
+void path_frames(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc, bool owned)
+{
+	const bool inbound = w->snapshot->interface[ifc].role == CGN_EXTERNAL;
+
+	w->batch.n = 0;
+	parse_frames(w, &w->batch, m, n, ifc, inbound);
+	if (inbound)
+		path_inbound(w, &w->batch, owned);
+	else
+		path_outbound(w, &w->batch, owned);
+}
+
+// ---- hairpins: external to external on the inside (RFC 4787 REQ-9)
+
+void path_to_pool(
+	struct worker *w, struct rte_mbuf *m, struct ipv4 *ip, uint16_t ip_len, uint8_t ifc)
+{
+	m->data_off = (uint16_t)((uint8_t *)ip - (uint8_t *)m->buf_addr);
+	m->data_len = ip_len;
+	m->pkt_len = ip_len;
+	m->ol_flags = 0;
+	if (w->n_workers > 1) {
+		struct pkt p = {.m = m, .ip = ip, .ip_len = ip_len};
+		uint32_t owner;
+
+		p.l4_off = (uint8_t)((ip->ver_ihl & 0xf) * 4);
+		p.key = FLOW_KEY(ip->dst, 0, 0);
+		parse_ipv4_again(&p, true);
+		owner = steer_external(w->snapshot, ntohl(ip->dst), ntohs((be16_t)(p.key >> 32)));
+		if (owner != w->id) {
+			handoff_push(w, owner, m, HANDOFF_HAIRPIN, ifc);
+			return;
+		}
+	}
+	path_hairpin(w, m, ifc);
+}
+
+void path_hairpin(struct worker *w, struct rte_mbuf *m, uint8_t ifc)
+{
+	if (w->n_loop == BATCH_MAX)
+		path_loop(w);
+	w->loop[w->n_loop] = m;
+	w->loop_ifc[w->n_loop++] = ifc;
+}
+
+void path_loop(struct worker *w)
+{
+	struct batch *b = &w->loop_batch;
+
+	// an inbound half makes no new hairpins, but for our own ICMP errors about one: they come
+	// back at most once, as errors about errors are never sent
+	session_settle(w); // a slow path may be under way
+	for (unsigned round = 0; round < 2 && w->n_loop; round++) {
+		unsigned n = w->n_loop;
+
+		w->n_loop = 0;
+		for (unsigned i = 0; i < n; i++) {
+			struct pkt *p = &b->pkt[i];
+
+			*p = (struct pkt){.m = w->loop[i],
+				.ip = rte_pktmbuf_mtod(w->loop[i], struct ipv4 *),
+				.ip_len = w->loop[i]->data_len,
+				.ifc = w->loop_ifc[i],
+				.flags = PKT_HAIRPIN};
+			p->l4_off = (uint8_t)((p->ip->ver_ihl & 0xf) * 4);
+			parse_ipv4_again(p, true);
+		}
+		b->n = (uint16_t)n;
+		path_inbound(w, b, true);
+	}
+}
+
+void translate_out_odd(struct worker *w, struct pkt *p, const struct hop *hop)
+{
+	if (DEST_KIND(hop->dest) == DEST_POOL)
+		path_to_pool(w, p->m, p->ip, p->ip_len, p->ifc);
+	else if (hop_leaves(w, hop, CGN_INTERNAL))
+		pkt_drop(w, p, CGN_DROP_INTERNAL_TO_INTERNAL);
+	else
+		pkt_drop(w, p, CGN_DROP_NO_ROUTE);
+}

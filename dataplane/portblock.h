@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Port blocks: external ports are lent to subscribers in whole blocks, so that one record covers
+// many sessions (RFC 6888 REQ-14) and a subscriber can be capped (REQ-4). One block serves UDP, TCP
+// and ICMP ids, each with a number space of its own (REQ-13).
+//
+// A block is FREE, LENT, or RESTING after its last mapping ended: then only its last subscriber may
+// have it again until the hold-down is over (REQ-8). A port is free, used by a mapping, or resting;
+// rest.h keeps the resting ones, here their bit stays set.
+//
+// Owner:  one per worker, for its share of every pool; only that worker calls these functions.
+// Memory: 48 bytes and 3 bitmaps per block (96 bytes of them for 256 ports), taken once in portblocks_init().
+// Units:  addresses and ports in host order, times in seconds of the worker's clock.
+#pragma once
+#include "cgnat/config.h"
+#include "cgnat/types.h"
+#include "mem.h"
+#include "rng.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PORTBLOCK_NONE UINT32_MAX
+
+enum portblock_state {
+	PORTBLOCK_FREE,
+	PORTBLOCK_LENT,
+	PORTBLOCK_RESTING,
+	PORTBLOCK_RESERVED, // every port of it is in reserved-ports: never lent, in no total
+};
+
+struct portblock {
+	uint32_t sub; // holder, or last holder while RESTING
+	uint32_t address; // index into portblocks.address
+	uint16_t first_port;
+	uint8_t state; // enum portblock_state
+	uint8_t pool;
+	uint16_t used[CGN_L4_COUNT]; // ports that mappings use
+	uint16_t n_resting; // ports in hold-down, of the three number spaces together
+	uint32_t since_s; // lent or given back at
+	uint32_t next; // subscriber's list (lent or resting); the caller's to link
+	uint32_t rest_next, rest_prev; // resting blocks, oldest first
+	uint32_t bits; // index of its first word in portblocks.port_bits
+	int64_t lent_at; // Unix time, s; the caller's
+};
+_Static_assert(sizeof(struct portblock) == 48, "there are millions of blocks");
+
+// One external address, or a port range of one, that this worker owns.
+struct portblock_address {
+	uint32_t address;
+	uint16_t pool;
+	uint16_t first_port; // of its first block
+	uint32_t first_block, n_blocks;
+	uint32_t n_free;
+	uint32_t avail_pos; // place in its pool's list of addresses with a free block
+};
+
+struct portblock_pool {
+	uint16_t block_size;
+	uint8_t shift; // log2(block_size)
+	// A bitmap is n_port_words over the ports and then, when those are many, n_full_words over
+	// them (1 = word without a free port). A block has one bitmap per protocol.
+	uint16_t n_port_words, n_full_words;
+	uint32_t *avail; // addresses with a free block, in no order
+	uint32_t n_avail;
+	uint32_t n_total, n_lent, n_resting; // blocks; reserved ones in none
+	uint64_t n_ports_used;
+};
+
+// What portblocks_init() is given.
+struct portblock_pool_spec {
+	uint16_t block_size;
+	const struct cgn_port_range *reserved;
+	uint32_t n_reserved;
+};
+struct portblock_address_spec {
+	uint32_t address;
+	uint16_t pool;
+	uint16_t first_port;
+	uint32_t n_blocks;
+};
+
+struct portblocks {
+	struct portblock *block;
+	struct portblock_address *address;
+	struct portblock_pool *pool;
+	uint64_t *free_blocks; // bitmap over all blocks, 1 = free
+	uint64_t *port_bits; // bitmaps of all blocks, 1 = not free
+	uint32_t n_blocks, n_addresses, n_pools;
+	uint32_t rest_first, rest_last;
+};
+
+// All blocks are free but the reserved ones. Returns 0 or -ENOMEM.
+int portblocks_init(struct portblocks *pb, const struct portblock_pool_spec *pools,
+	uint32_t n_pools, const struct portblock_address_spec *addresses, uint32_t n_addresses,
+	int socket);
+void portblocks_fini(struct portblocks *pb);
+
+// An address of `pool` with a free block: the one with more free blocks of two random ones, so that
+// subscribers spread evenly. PORTBLOCK_NONE when the pool has no free block.
+uint32_t portblock_pick_address(const struct portblocks *pb, uint32_t pool, struct rng *rng);
+
+// Lends a random free block of `address` to `sub`. PORTBLOCK_NONE when it has none.
+uint32_t portblock_take(
+	struct portblocks *pb, uint32_t address, uint32_t sub, struct rng *rng, uint32_t now_s);
+
+// Lends a resting block to its last subscriber again. Its ports that still rest go on resting.
+void portblock_retake(struct portblocks *pb, uint32_t block, uint32_t now_s);
+
+// Gives a lent block back: it rests from now on. No port of it may be in use.
+void portblock_give(struct portblocks *pb, uint32_t block, uint32_t now_s);
+
+// The next block whose rest is over (now_s - since_s >= hold_s); it is FREE afterwards, its `sub`
+// and `next` still say what they did. PORTBLOCK_NONE when there is none. The caller frees the ports
+// that rested in it first (their rest ends no later); until then the block rests on.
+uint32_t portblock_rested(struct portblocks *pb, uint32_t now_s, uint32_t hold_s);
+
+// Takes a random free port of a lent block; finds one as long as there is one. -1 when none.
+int32_t portblock_port_take(struct portblocks *pb, uint32_t block, enum cgn_l4 l4, struct rng *rng);
+
+// Whether portblock_port_take() would find one; the block may also be a resting one.
+bool portblock_has_free(const struct portblocks *pb, uint32_t block, enum cgn_l4 l4);
+
+// A resting port of a lent block is used again by its endpoint.
+void portblock_port_reuse(struct portblocks *pb, uint32_t block, enum cgn_l4 l4);
+
+// A used port begins its rest: nobody gets it before portblock_port_free().
+void portblock_port_rest(struct portblocks *pb, uint32_t block, enum cgn_l4 l4);
+
+// The rest of a port is over.
+void portblock_port_free(struct portblocks *pb, uint32_t block, enum cgn_l4 l4, uint16_t port);
+
+static inline uint32_t portblock_used(const struct portblock *b)
+{
+	return (uint32_t)b->used[0] + b->used[1] + b->used[2];
+}
+
+// Fetches the bitmap that a port of a block will be searched in.
+static inline void portblock_prefetch_bits(
+	const struct portblocks *pb, uint32_t block, enum cgn_l4 l4)
+{
+	const struct portblock *b = &pb->block[block];
+	const struct portblock_pool *pool = &pb->pool[b->pool];
+
+	cgn_prefetch_w(
+		pb->port_bits + b->bits + l4 * (uint32_t)(pool->n_port_words + pool->n_full_words));
+}

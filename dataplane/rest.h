@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Ports in hold-down: a freed port goes back only to the same internal endpoint while it rests
+// (RFC 6888 REQ-8). A first-in first-out list, because the hold time is the same for all, and an
+// index by endpoint. Bounded: when the table is full the oldest rest ends early. A list and not a
+// ring, so that ports taken up again leave no holes that would fill it or be walked over.
+//
+// Owner:  one per worker. Memory: 40 bytes per entry, taken once in rest_init().
+#pragma once
+#include "index.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rest_port {
+	uint64_t key; // internal endpoint and pool, see REST_KEY
+	uint32_t block;
+	uint32_t since_s;
+	uint32_t next, prev; // younger, older; rest.c's
+	uint16_t port; // external, host order
+};
+
+// `endpoint` is a flow key (flow.h): its top byte is free.
+#define REST_KEY(endpoint, pool) ((endpoint) | (uint64_t)(pool) << 56)
+
+struct rest {
+	struct rest_port *entry;
+	struct index index;
+	uint64_t seed[2];
+	uint32_t n_max, n_live;
+	uint32_t first, last; // oldest, youngest
+	uint32_t free_first; // linked through next
+	uint32_t top; // entries at and above were never used
+};
+
+// n_max > 0. Returns 0 or -ENOMEM.
+int rest_init(struct rest *r, uint32_t n_max, const uint64_t seed[2], int socket);
+void rest_fini(struct rest *r);
+uint64_t rest_bytes(uint32_t n_max);
+
+// A port begins its rest. When the table is full, the oldest entry leaves it early: it is stored in
+// *early and true is returned; the caller frees that port.
+bool rest_put(struct rest *r, uint64_t key, uint32_t block, uint16_t port, uint32_t now_s,
+	struct rest_port *early);
+
+// The endpoint is back: takes its resting port out. False when none rests.
+bool rest_take(struct rest *r, uint64_t key, struct rest_port *out);
+
+// Takes out the oldest port whose rest is over (now_s - since_s >= hold_s). False when there is none.
+bool rest_due(struct rest *r, uint32_t now_s, uint32_t hold_s, struct rest_port *out);
+
+// The endpoint's resting port, left where it is. False when none rests.
+bool rest_find(const struct rest *r, uint64_t key, struct rest_port *out);

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "session.h"
+#include <arpa/inet.h>
+#include "lease.h"
+#include "snapshot.h"
+#include "tcp.h"
+#include "translate.h"
+#include "worker.h"
+
+static uint8_t first_state(uint8_t proto, uint8_t tcp_flags)
+{
+	if (proto != CGN_PROTO_TCP)
+		return CGN_SESSION_ACTIVE;
+	// without SYN only by tcp-midstream: a segment from the other side makes it established
+	return tcp_flags & TCP_SYN ? CGN_SESSION_INIT : CGN_SESSION_TRANSITORY;
+}
+
+static uint8_t first_flags(uint8_t proto, uint8_t tcp_flags, bool inbound)
+{
+	uint8_t flags = inbound ? FLOW_INBOUND : 0;
+
+	if (proto == CGN_PROTO_TCP)
+		flags |= inbound ? FLOW_SYN_IN : FLOW_SYN_OUT;
+	return flags;
+}
+
+// May this subscriber have one more session? Refused packets take no token.
+static enum cgn_drop limits_ok(const struct worker *w, const struct subscriber *s,
+	const struct cgn_policy *policy, bool inbound)
+{
+	if (w->flows.n_used >= w->flows.n_max)
+		return CGN_DROP_SESSION_TABLE_FULL;
+	// strangers who scan mapped ports cannot take the table from subscribers (RFC 6888 REQ-5)
+	if (inbound && w->flows.n_used >= w->flows.n_max - w->flows.n_max / 8)
+		return CGN_DROP_INBOUND_TABLE_FULL;
+	if (policy->limit_sessions && s->n_sessions >= policy->limit_sessions)
+		return CGN_DROP_SESSION_LIMIT;
+	if (policy->limit_new_sessions_per_s &&
+		!token_ready(&s->rate, policy->limit_new_sessions_per_s, w->now_ns))
+		return CGN_DROP_RATE_LIMIT;
+	return CGN_DROP_COUNT;
+}
+
+static void session_made(
+	struct worker *w, struct subscriber *s, const struct cgn_policy *policy, uint32_t record)
+{
+	s->n_sessions++;
+	if (policy->limit_new_sessions_per_s)
+		token_take(&s->rate, policy->limit_new_sessions_per_s, w->now_ns);
+	w->counters.sessions_created++;
+	wheel_arm(&w->flows.wheel, record, flow_deadline(&w->flows.flow[record], &w->timeouts) + 1);
+}
+
+static void count_for(struct subscriber *s, enum cgn_drop reason)
+{
+	switch (reason) {
+#define X(name) \
+	case CGN_DROP_##name: \
+		s->drops[CGN_SUBSCRIBER_DROP_##name]++; \
+		break;
+		CGN_SUBSCRIBER_DROPS(X)
+#undef X
+	default:
+		break;
+	}
+}
+
+enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_policy *policy,
+	uint64_t key, uint64_t remote, uint8_t tcp_flags, uint32_t *record)
+{
+	const struct cgn_policy *config = policy->config;
+	const uint8_t proto = (uint8_t)(key >> 48);
+	const uint32_t sub = lease_subscriber(w, ntohl((be32_t)key), config->pool);
+	struct subscriber *s;
+	struct lease lease;
+	struct flow_new new;
+	enum flow_error error;
+	enum cgn_drop reason;
+
+	if (sub == SUBSCRIBER_NONE)
+		return CGN_DROP_SUBSCRIBER_TABLE_FULL;
+	s = &w->subscribers.sub[sub];
+	reason = limits_ok(w, s, config, false);
+	if (reason == CGN_DROP_COUNT) {
+		reason = lease_take(
+			w, sub, key, w->snapshot->config->pools[config->pool].max_blocks, &lease);
+	}
+	if (reason != CGN_DROP_COUNT) {
+		count_for(s, reason);
+		lease_subscriber_drop(w, sub);
+		return reason;
+	}
+	new = (struct flow_new){
+		.internal = key,
+		.external = FLOW_KEY(htonl(lease.ext_addr), htons(lease.ext_port), proto),
+		.remote = remote,
+		.block = lease.block,
+		.sub = sub,
+		.policy = (uint16_t)(policy - w->snapshot->policy),
+		.state = first_state(proto, tcp_flags),
+		.flags = first_flags(proto, tcp_flags, false),
+		.seen_s = w->now_s,
+		.now_s = w->now_s,
+	};
+	error = flow_open_unsettled(&w->flows, &new, record);
+	if (error != FLOW_OK) {
+		lease_give(w, sub, lease.block, key, lease.ext_port);
+		return error == FLOW_TABLE_FULL ? CGN_DROP_SESSION_TABLE_FULL : CGN_DROP_INDEX_FULL;
+	}
+	s->n_mappings++;
+	s->policy = new.policy;
+	w->counters.mappings_created++;
+	session_made(w, s, config, *record);
+	return CGN_DROP_COUNT;
+}
+
+enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy, uint32_t head,
+	uint64_t remote, uint8_t tcp_flags, bool inbound, uint32_t *record)
+{
+	const struct flow *f = &w->flows.flow[head];
+	struct subscriber *s = &w->subscribers.sub[w->flows.cold[head].sub];
+	enum cgn_drop reason = limits_ok(w, s, policy->config, inbound);
+	struct flow_new new;
+	enum flow_error error;
+
+	if (reason != CGN_DROP_COUNT) {
+		count_for(s, reason);
+		return reason;
+	}
+	new = (struct flow_new){
+		.remote = remote,
+		.policy = (uint16_t)(policy - w->snapshot->policy),
+		.state = first_state(f->proto, tcp_flags),
+		.flags = first_flags(f->proto, tcp_flags, inbound),
+		// an inbound UDP session must not outlive the mapping (RFC 4787 REQ-6): it starts
+		// where the last outbound packet was
+		.seen_s = inbound && f->proto != CGN_PROTO_TCP ? f->link : w->now_s,
+		.now_s = w->now_s,
+	};
+	error = flow_add(&w->flows, head, &new, record);
+	if (error != FLOW_OK)
+		return error == FLOW_TABLE_FULL ? CGN_DROP_SESSION_TABLE_FULL : CGN_DROP_INDEX_FULL;
+	session_made(w, s, policy->config, *record);
+	return CGN_DROP_COUNT;
+}
+
+void session_end(struct worker *w, uint32_t record, bool cleared, uint32_t *moved)
+{
+	const struct flow *f = &w->flows.flow[record];
+	const uint32_t head = f->flags & FLOW_HEAD ? record : f->link;
+	const uint64_t key = flow_key_of(f);
+	const uint16_t ext_port = ntohs(f->ext_port);
+	const uint32_t sub = w->flows.cold[head].sub, block = w->flows.cold[head].block;
+	struct subscriber *s = &w->subscribers.sub[sub];
+
+	s->n_sessions--;
+	if (cleared)
+		w->counters.sessions_cleared++;
+	else
+		w->counters.sessions_expired++;
+	if (!flow_close(&w->flows, record, moved))
+		return;
+	s->n_mappings--;
+	if (cleared)
+		w->counters.mappings_cleared++;
+	else
+		w->counters.mappings_expired++;
+	lease_give(w, sub, block, key, ext_port);
+}
+
+void session_settle(struct worker *w)
+{
+	uint32_t record, moved;
+
+	while ((record = flow_settle(&w->flows)) != FLOW_NONE) {
+		do // all sessions that this burst gave it
+			session_end(w, record, false, &moved);
+		while (moved != FLOW_NONE);
+	}
+}
+
+// A record that came out of the wheel: its time is up, or it is armed again.
+static void session_due(struct worker *w, uint32_t record)
+{
+	struct flow *f = &w->flows.flow[record];
+	uint32_t deadline, moved;
+
+	if (!f->proto)
+		return; // it has moved into its head, which was in this slice, too
+	deadline = flow_deadline(f, &w->timeouts);
+	// seconds are rounded down, so a deadline has passed for sure one second later
+	if (w->now_s <= deadline) {
+		wheel_arm(&w->flows.wheel, record, deadline + 1);
+		return;
+	}
+	if (f->state == CGN_SESSION_ESTABLISHED || f->state == CGN_SESSION_CLIENT_FIN ||
+		f->state == CGN_SESSION_SERVER_FIN) { // RFC 7857 2: not gone yet, but transitory
+		f->state = CGN_SESSION_TRANSITORY;
+		f->seen_s = deadline;
+		deadline = flow_deadline(f, &w->timeouts);
+		if (w->now_s <= deadline) {
+			wheel_arm(&w->flows.wheel, record, deadline + 1);
+			return;
+		}
+	}
+	session_end(w, record, false, &moved);
+}
+
+uint32_t session_upkeep(struct worker *w, uint32_t max)
+{
+	uint32_t items[UPKEEP_FLOWS], n;
+
+	n = wheel_due(&w->flows.wheel, w->now_s, items, max < UPKEEP_FLOWS ? max : UPKEEP_FLOWS);
+	for (uint32_t i = 0; i < n; i++) {
+		cgn_prefetch_w(&w->flows.flow[items[i]]);
+		cgn_prefetch_w(&w->flows.cold[items[i]]);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		session_due(w, items[i]);
+	return n;
+}
+
+void translate_tcp_slow(struct worker *w, uint32_t record, uint8_t tcp_flags, bool outbound)
+{
+	struct flow *f = &w->flows.flow[record];
+	uint32_t before = flow_deadline(f, &w->timeouts), after;
+	const bool knock = tcp_unanswered(f->flags);
+
+	f->state = tcp_next(f->state, tcp_flags, outbound, &f->flags);
+	if (!knock || !tcp_unanswered(f->flags))
+		f->seen_s = w->now_s;
+	after = flow_deadline(f, &w->timeouts);
+	if (after < before) {
+		wheel_disarm(&w->flows.wheel, record);
+		wheel_arm(&w->flows.wheel, record, after + 1);
+	}
+}

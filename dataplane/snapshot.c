@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "snapshot.h"
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t mask_of(uint8_t length)
+{
+	return length ? UINT32_MAX << (32 - length) : 0;
+}
+
+// ---- policies
+
+static bool set_create(struct prefix_set *set, const struct cgn_prefix *prefixes, uint32_t n)
+{
+	struct lpm_prefix *list;
+
+	set->few = prefixes;
+	set->n = n;
+	if (n < PREFIX_SET_FEW)
+		return true;
+	list = calloc(n, sizeof(*list));
+	if (!list)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		list[i] = (struct lpm_prefix){
+			prefixes[i].address & mask_of(prefixes[i].length), prefixes[i].length, 1};
+	}
+	set->many = lpm_create(list, n);
+	free(list);
+	return set->many;
+}
+
+static bool set_match(const struct prefix_set *set, uint32_t address)
+{
+	if (set->many)
+		return lpm_lookup(set->many, address) != LPM_NONE;
+	for (uint32_t i = 0; i < set->n; i++) {
+		if (!((address ^ set->few[i].address) & mask_of(set->few[i].length)))
+			return true;
+	}
+	return !set->n;
+}
+
+static bool ports_match(const struct cgn_policy *policy, uint16_t port, bool has_ports)
+{
+	if (!policy->n_destination_ports)
+		return true;
+	for (uint32_t i = 0; has_ports && i < policy->n_destination_ports; i++) {
+		if (port >= policy->destination_ports[i].first &&
+			port <= policy->destination_ports[i].last)
+			return true;
+	}
+	return false;
+}
+
+const struct snapshot_policy *snapshot_policy_match(const struct snapshot *s, uint32_t source,
+	uint32_t destination, uint8_t protocol, uint16_t destination_port, bool has_ports)
+{
+	for (uint32_t i = 0; i < s->n_policies; i++) {
+		const struct snapshot_policy *p = &s->policy[i];
+
+		if (p->config->protocol != CGN_PROTO_ANY && p->config->protocol != protocol)
+			continue;
+		if (ports_match(p->config, destination_port, has_ports) &&
+			set_match(&p->source, source) && set_match(&p->destination, destination))
+			return p;
+	}
+	return NULL;
+}
+
+// ---- destinations
+
+struct prefix_list {
+	struct lpm_prefix *p;
+	uint32_t n, room;
+};
+
+static bool list_add(struct prefix_list *l, uint32_t address, uint8_t length, uint32_t value)
+{
+	if (l->n == l->room) {
+		uint32_t room = l->room ? 2 * l->room : 64;
+		struct lpm_prefix *p = realloc(l->p, room * sizeof(*p));
+
+		if (!p)
+			return false;
+		l->p = p;
+		l->room = room;
+	}
+	l->p[l->n++] = (struct lpm_prefix){address & mask_of(length), length, value};
+	return true;
+}
+
+// A range as the fewest prefixes.
+static bool list_add_range(struct prefix_list *l, uint32_t first, uint32_t last, uint32_t value)
+{
+	uint64_t at = first;
+
+	while (at <= last) {
+		uint8_t length = at ? (uint8_t)(32 - __builtin_ctz((uint32_t)at)) : 0;
+
+		while (at + (1ull << (32 - length)) - 1 > last)
+			length++;
+		if (!list_add(l, (uint32_t)at, length, value))
+			return false;
+		at += 1ull << (32 - length);
+	}
+	return true;
+}
+
+// Network and broadcast address of a prefix of ours, unless a pool has them.
+static bool add_martian(const struct snapshot *s, struct prefix_list *l, uint32_t address)
+{
+	for (uint32_t i = 0; i < s->n_ranges; i++) {
+		if (address >= s->range[i].first && address <= s->range[i].last)
+			return true;
+	}
+	return list_add(l, address, 32, DEST(DEST_MARTIAN, 0));
+}
+
+static bool add_interface(struct snapshot *s, struct prefix_list *l, uint32_t ifc)
+{
+	const struct cgn_interface *config = &s->config->interfaces[ifc];
+
+	for (uint32_t i = 0; i < config->n_addresses; i++) {
+		struct cgn_prefix a = config->addresses[i];
+		uint32_t host = ~mask_of(a.length);
+
+		if (!list_add(l, a.address, 32, DEST(DEST_LOCAL, ifc)) ||
+			!list_add(l, a.address, a.length, DEST(DEST_ONLINK, ifc)))
+			return false;
+		if (a.length <= 30 &&
+			(!add_martian(s, l, a.address | host) ||
+				!add_martian(s, l, a.address & ~host)))
+			return false;
+	}
+	for (uint32_t i = 0; i < config->n_routes; i++) {
+		const struct cgn_route *r = &config->routes[i];
+		uint32_t g = 0;
+
+		while (g < s->n_gateways &&
+			(s->gateway[g].address != r->via || s->gateway[g].ifc != ifc))
+			g++;
+		if (g == s->n_gateways)
+			s->gateway[s->n_gateways++] = (struct gateway){r->via, (uint8_t)ifc};
+		if (!list_add(l, r->prefix.address, r->prefix.length, DEST(DEST_ROUTE, g)))
+			return false;
+	}
+	return true;
+}
+
+static bool build_dest(struct snapshot *s)
+{
+	static const struct lpm_prefix martians[] = {
+		{0x00000000, 8, DEST(DEST_MARTIAN, 0)}, // "this network"
+		{0x7f000000, 8, DEST(DEST_MARTIAN, 0)}, // loopback
+		{0xa9fe0000, 16, DEST(DEST_MARTIAN, 0)}, // link local (RFC 3927 7)
+		{0xe0000000, 4, DEST(DEST_MARTIAN, 0)}, // multicast
+		{0xf0000000, 4, DEST(DEST_MARTIAN, 0)}, // class E and 255.255.255.255
+	};
+	struct prefix_list l = {0};
+	bool ok = true;
+
+	// pool addresses first: of equal prefixes the first wins
+	for (uint32_t i = 0; i < s->n_ranges && ok; i++)
+		ok = list_add_range(&l, s->range[i].first, s->range[i].last, DEST(DEST_POOL, i));
+	for (uint32_t i = 0; i < s->n_interfaces && ok; i++)
+		ok = add_interface(s, &l, i);
+	for (uint32_t i = 0; i < sizeof(martians) / sizeof(*martians) && ok; i++)
+		ok = list_add(&l, martians[i].address, martians[i].length, martians[i].value);
+	if (ok) {
+		s->dest = lpm_create(l.p, l.n);
+		ok = s->dest;
+	}
+	free(l.p);
+	return ok;
+}
+
+// ---- ownership
+
+void steer_split(
+	uint32_t n_blocks, uint32_t n_workers, uint32_t worker, uint32_t *first, uint32_t *n)
+{
+	*first = (uint32_t)((uint64_t)n_blocks * worker / n_workers);
+	*n = (uint32_t)((uint64_t)n_blocks * (worker + 1) / n_workers) - *first;
+}
+
+static const struct snapshot_pool_address *pool_address_of(
+	const struct snapshot *s, uint32_t address)
+{
+	uint32_t dest = dest_lookup(s, address);
+	const struct snapshot_range *r;
+
+	if (DEST_KIND(dest) != DEST_POOL)
+		return NULL;
+	r = &s->range[DEST_INDEX(dest)];
+	return &s->pool_address[r->first_address + (address - r->first)];
+}
+
+uint32_t steer_external(const struct snapshot *s, uint32_t address, uint16_t port)
+{
+	const struct snapshot_pool_address *a = pool_address_of(s, address);
+	const struct cgn_pool *pool;
+	uint32_t n_blocks, block;
+
+	if (!a)
+		return 0;
+	if (!a->split)
+		return a->owner;
+	pool = &s->config->pools[a->pool];
+	if (port < pool->ports.first || port > pool->ports.last)
+		return 0;
+	n_blocks = snapshot_pool_blocks(pool);
+	block = (uint32_t)(port - pool->ports.first) / pool->block_size;
+	if (block >= n_blocks)
+		return 0;
+	// the inverse of steer_split: the worker w with first(w) <= block < first(w + 1)
+	return (uint32_t)((((uint64_t)block + 1) * s->n_workers - 1) / n_blocks);
+}
+
+static bool build_pools(struct snapshot *s)
+{
+	const struct cgn_config *config = s->config;
+	uint32_t n_addresses = 0, n_ranges = 0, r = 0;
+
+	for (uint32_t p = 0; p < config->n_pools; p++) {
+		n_ranges += config->pools[p].n_ranges;
+		for (uint32_t i = 0; i < config->pools[p].n_ranges; i++) {
+			n_addresses += config->pools[p].ranges[i].last -
+				config->pools[p].ranges[i].first + 1;
+		}
+	}
+	s->range = calloc(n_ranges ? n_ranges : 1, sizeof(*s->range));
+	s->pool_address = calloc(n_addresses ? n_addresses : 1, sizeof(*s->pool_address));
+	if (!s->range || !s->pool_address)
+		return false;
+	for (uint32_t p = 0; p < config->n_pools; p++) {
+		const struct cgn_pool *pool = &config->pools[p];
+		uint32_t base = s->n_pool_addresses, whole;
+
+		for (uint32_t i = 0; i < pool->n_ranges; i++) {
+			s->range[r++] = (struct snapshot_range){pool->ranges[i].first,
+				pool->ranges[i].last, (uint16_t)p, s->n_pool_addresses};
+			for (uint64_t a = pool->ranges[i].first; a <= pool->ranges[i].last; a++) {
+				s->pool_address[s->n_pool_addresses++] =
+					(struct snapshot_pool_address){(uint32_t)a, (uint16_t)p};
+			}
+		}
+		// equal shares: the same number of whole addresses each, the rest cut into ranges
+		whole = (s->n_pool_addresses - base) / s->n_workers * s->n_workers;
+		for (uint32_t i = base; i < s->n_pool_addresses; i++) {
+			s->pool_address[i].owner = (uint8_t)((i - base) % s->n_workers);
+			s->pool_address[i].split = i - base >= whole;
+		}
+	}
+	s->n_ranges = r;
+	return true;
+}
+
+struct snapshot *snapshot_create(const struct cgn_config *config)
+{
+	struct snapshot *s = calloc(1, sizeof(*s));
+	uint32_t n_routes = 0;
+
+	if (!s)
+		return NULL;
+	s->config = config;
+	s->n_workers = config->runtime.n_workers;
+	s->n_interfaces = config->n_interfaces;
+	for (uint32_t i = 0; i < config->n_interfaces; i++) {
+		const struct cgn_interface *ifc = &config->interfaces[i];
+
+		s->interface[i] = (struct snapshot_interface){
+			ifc->role, ifc->mtu, ifc->vlan, ifc->addresses[0].address, ifc};
+		n_routes += ifc->n_routes;
+	}
+	s->gateway = calloc(n_routes ? n_routes : 1, sizeof(*s->gateway));
+	s->policy = calloc(config->n_policies ? config->n_policies : 1, sizeof(*s->policy));
+	if (!s->gateway || !s->policy || !build_pools(s) || !build_dest(s))
+		goto err_destroy;
+	for (uint32_t i = 0; i < config->n_policies; i++) {
+		const struct cgn_policy *p = &config->policies[i];
+
+		s->policy[i].config = p;
+		s->n_policies = i + 1;
+		if (!set_create(&s->policy[i].source, p->sources, p->n_sources) ||
+			!set_create(&s->policy[i].destination, p->destinations, p->n_destinations))
+			goto err_destroy;
+	}
+	return s;
+
+err_destroy:
+	snapshot_destroy(s);
+	return NULL;
+}
+
+void snapshot_destroy(struct snapshot *s)
+{
+	if (!s)
+		return;
+	for (uint32_t i = 0; i < s->n_policies; i++) {
+		lpm_destroy(s->policy[i].source.many);
+		lpm_destroy(s->policy[i].destination.many);
+	}
+	lpm_destroy(s->dest);
+	free(s->policy);
+	free(s->pool_address);
+	free(s->range);
+	free(s->gateway);
+	free(s);
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the workers read of a config: one immutable compilation of it. Built by control, read by all.
+//
+// Destinations and sources are classified by one longest-prefix match (dest_lookup).
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "cgnat/config.h"
+#include "lpm.h"
+
+// What an IPv4 address is to us: value of the match = kind << 28 | index.
+enum dest_kind {
+	DEST_ROUTE, // index: gateway
+	DEST_ONLINK, // index: interface
+	DEST_LOCAL, // one of our own addresses; index: interface
+	DEST_POOL, // index: address range of a pool
+	DEST_MARTIAN, // multicast, loopback, class E, 0/8, broadcast of an on-link prefix
+	DEST_NONE = 0xf, // nothing covers it (LPM_NONE)
+};
+#define DEST(kind, index) ((uint32_t)(kind) << 28 | (uint32_t)(index))
+#define DEST_KIND(dest) ((enum dest_kind)((dest) >> 28))
+#define DEST_INDEX(dest) ((dest)&0x0fffffffu)
+
+struct gateway {
+	uint32_t address;
+	uint8_t ifc;
+};
+
+struct snapshot_interface {
+	enum cgn_role role;
+	uint16_t mtu;
+	uint16_t vlan;
+	uint32_t address; // the first: source of what we send (RFC 1812 4.3.2.4)
+	const struct cgn_interface *config;
+};
+
+struct snapshot_range { // one address range of a pool
+	uint32_t first, last;
+	uint16_t pool;
+	uint32_t first_address; // number of its first address in pool_address[]
+};
+
+struct snapshot_pool_address {
+	uint32_t address;
+	uint16_t pool;
+	uint8_t owner; // worker; not when split
+	bool split; // one of those left over after equal shares: cut into port ranges, whole blocks
+};
+
+struct prefix_set { // match of a policy: none, few or many prefixes
+	const struct cgn_prefix *few;
+	uint32_t n;
+	struct lpm *many; // instead of `few` from PREFIX_SET_FEW on
+};
+#define PREFIX_SET_FEW 8
+
+struct snapshot_policy {
+	struct prefix_set source, destination;
+	const struct cgn_policy *config;
+};
+
+struct snapshot {
+	const struct cgn_config *config;
+	struct lpm *dest;
+	struct gateway *gateway;
+	uint32_t n_gateways;
+	struct snapshot_interface interface[CGN_INTERFACES_MAX];
+	uint32_t n_interfaces;
+	struct snapshot_range *range;
+	uint32_t n_ranges;
+	struct snapshot_pool_address *pool_address;
+	uint32_t n_pool_addresses;
+	struct snapshot_policy *policy;
+	uint32_t n_policies;
+	uint32_t n_workers;
+};
+
+// NULL when out of memory.
+struct snapshot *snapshot_create(const struct cgn_config *config);
+void snapshot_destroy(struct snapshot *snapshot);
+
+static inline uint32_t dest_lookup(const struct snapshot *s, uint32_t address)
+{
+	return lpm_lookup(s->dest, address);
+}
+
+// Sources that nobody may have (RFC 1812 5.3.7); our own and the pools' are spoofed.
+static inline bool snapshot_source_bad(const struct snapshot *s, uint32_t address)
+{
+	enum dest_kind kind = DEST_KIND(dest_lookup(s, address));
+
+	return kind == DEST_MARTIAN || kind == DEST_LOCAL || kind == DEST_POOL;
+}
+
+// The first policy that matches a packet from the inside (host order; destination port only read
+// when the protocol is TCP or UDP and `has_ports`). NULL when none does.
+const struct snapshot_policy *snapshot_policy_match(const struct snapshot *s, uint32_t source,
+	uint32_t destination, uint8_t protocol, uint16_t destination_port, bool has_ports);
+
+// Blocks of one address of a pool; the first begins at the pool's first port.
+static inline uint32_t snapshot_pool_blocks(const struct cgn_pool *pool)
+{
+	return (uint32_t)(pool->ports.last - pool->ports.first + 1) / pool->block_size;
+}
+
+// ---- who owns what (more than one worker)
+
+static inline uint32_t steer_internal(const struct snapshot *s, uint32_t address)
+{
+	uint32_t x = address * 0x9e3779b1u;
+
+	x ^= x >> 15;
+	x *= 0x85ebca6bu;
+	x ^= x >> 13;
+	return (uint32_t)(((uint64_t)x * s->n_workers) >> 32);
+}
+
+// Worker that owns a pool address (and port, where the address is split). Worker 0 for the rest.
+uint32_t steer_external(const struct snapshot *s, uint32_t address, uint16_t port);
+
+// First block and number of blocks that `worker` owns of a split address.
+void steer_split(
+	uint32_t n_blocks, uint32_t n_workers, uint32_t worker, uint32_t *first, uint32_t *n);

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "walk.h"
+#include <arpa/inet.h>
+#include "session.h"
+#include "worker.h"
+
+#define FURTHER_LOOK 4096 // further sessions of one mapping that a walk looks at in one go
+
+static uint32_t seconds_left(const struct worker *w, uint32_t deadline)
+{
+	return deadline > w->now_s ? deadline - w->now_s : 0;
+}
+
+// ---- filters
+
+static bool session_wanted(const struct cgn_filter *q, const struct flow *f, uint16_t policy)
+{
+	if (q->by_subscriber && ntohl(f->int_addr) != q->subscriber)
+		return false;
+	if (q->by_external && ntohl(f->ext_addr) != q->external)
+		return false;
+	if (q->by_external_port && ntohs(f->ext_port) != q->external_port)
+		return false;
+	if (q->by_protocol && f->proto != q->protocol)
+		return false;
+	return !q->by_policy || policy == q->policy;
+}
+
+static bool remote_wanted(const struct cgn_filter *q, const struct flow *f)
+{
+	if (q->by_remote && ntohl(f->rem_addr) != q->remote)
+		return false;
+	return !q->by_remote_port || ntohs(f->rem_port) == q->remote_port;
+}
+
+// A mapping is wanted for a remote when any of its sessions has it.
+static bool mapping_wanted(const struct worker *w, const struct cgn_filter *q, uint32_t head)
+{
+	const struct flow_table *t = &w->flows;
+	uint32_t at = head;
+
+	if (!session_wanted(q, &t->flow[head], t->cold[head].policy))
+		return false;
+	for (unsigned i = 0; at != FLOW_NONE && i < FURTHER_LOOK; i++, at = t->cold[at].next) {
+		if (remote_wanted(q, &t->flow[at]))
+			return true;
+	}
+	return false;
+}
+
+// ---- records
+
+static void fill_session(const struct worker *w, uint32_t record, struct cgn_walk_session *out)
+{
+	const struct flow *f = &w->flows.flow[record];
+	const struct flow_cold *c = &w->flows.cold[record];
+
+	*out = (struct cgn_walk_session){
+		.internal = ntohl(f->int_addr),
+		.external = ntohl(f->ext_addr),
+		.remote = ntohl(f->rem_addr),
+		.internal_port = ntohs(f->int_port),
+		.external_port = ntohs(f->ext_port),
+		.remote_port = ntohs(f->rem_port),
+		.protocol = f->proto,
+		.state = (enum cgn_session_state)f->state,
+		.policy = c->policy,
+		.age_s = w->now_s - c->session_created_s,
+		.expires_s = seconds_left(w, flow_deadline(f, &w->timeouts)),
+		.packets_out = f->pkts_out,
+		.packets_in = f->pkts_in,
+		.bytes_out = f->bytes_out,
+		.bytes_in = f->bytes_in,
+	};
+}
+
+static void fill_mapping(const struct worker *w, uint32_t head, struct cgn_walk_mapping *out)
+{
+	const struct flow_table *t = &w->flows;
+	const struct flow *f = &t->flow[head];
+	uint32_t deadline = 0, at = head;
+
+	for (unsigned i = 0; at != FLOW_NONE && i < FURTHER_LOOK; i++, at = t->cold[at].next) {
+		uint32_t d = flow_deadline(&t->flow[at], &w->timeouts);
+
+		if (d > deadline)
+			deadline = d;
+	}
+	*out = (struct cgn_walk_mapping){
+		.internal = ntohl(f->int_addr),
+		.external = ntohl(f->ext_addr),
+		.internal_port = ntohs(f->int_port),
+		.external_port = ntohs(f->ext_port),
+		.protocol = f->proto,
+		.policy = t->cold[head].policy,
+		.sessions = 1 + t->cold[head].n_further,
+		.age_s = w->now_s - t->cold[head].mapping_created_s,
+		.expires_s = seconds_left(w, deadline),
+	};
+}
+
+static bool fill_block(const struct worker *w, const struct cgn_filter *q, uint32_t block,
+	struct cgn_walk_block *out)
+{
+	const struct portblock *b = &w->blocks.block[block];
+	const struct portblock_address *a = &w->blocks.address[b->address];
+	const struct subscriber *s;
+	uint16_t last;
+
+	if (b->state != PORTBLOCK_LENT)
+		return false;
+	s = &w->subscribers.sub[b->sub];
+	last = (uint16_t)(b->first_port + w->blocks.pool[a->pool].block_size - 1);
+	if (q->by_subscriber && s->address != q->subscriber)
+		return false;
+	if (q->by_external && a->address != q->external)
+		return false;
+	if (q->by_external_port && (q->external_port < b->first_port || q->external_port > last))
+		return false;
+	if (q->by_policy && s->policy != q->policy)
+		return false;
+	*out = (struct cgn_walk_block){
+		.subscriber = s->address,
+		.external = a->address,
+		.first_port = b->first_port,
+		.last_port = last,
+		.pool = a->pool,
+		.ports_used = (uint16_t)portblock_used(b),
+		.allocated_at = b->lent_at,
+	};
+	return true;
+}
+
+// Does one of the subscriber's blocks cover the port?
+static bool has_port(const struct worker *w, const struct subscriber *s, uint16_t port)
+{
+	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
+		const uint16_t first = w->blocks.block[b].first_port;
+
+		if (port >= first && port - first < w->blocks.pool[s->pool].block_size)
+			return true;
+	}
+	return false;
+}
+
+static bool fill_subscriber(const struct worker *w, const struct cgn_filter *q, uint32_t sub,
+	struct cgn_walk_subscriber *out)
+{
+	const struct subscriber *s = &w->subscribers.sub[sub];
+	uint32_t external;
+
+	if (!w->subscribers.used[sub] || !s->n_lent)
+		return false;
+	external = w->blocks.address[s->paired].address;
+	if (q->by_subscriber && s->address != q->subscriber)
+		return false;
+	if (q->by_external && external != q->external)
+		return false;
+	if (q->by_external_port && !has_port(w, s, q->external_port))
+		return false;
+	if (q->by_policy && s->policy != q->policy)
+		return false;
+	*out = (struct cgn_walk_subscriber){
+		.subscriber = s->address,
+		.external = external,
+		.policy = s->policy,
+		.pool = s->pool,
+		.blocks = s->n_lent,
+		.mappings = s->n_mappings,
+		.sessions = s->n_sessions,
+	};
+	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next)
+		out->ports_used += portblock_used(&w->blocks.block[b]);
+	for (unsigned i = 0; i < CGN_SUBSCRIBER_DROP_COUNT; i++)
+		out->drops[i] = s->drops[i];
+	return true;
+}
+
+// ---- one step: looks at one record; true when *out was filled
+
+static bool step_flow(struct worker *w, struct worker_walk *walk, struct cgn_walk_record *out)
+{
+	const struct flow_table *t = &w->flows;
+	const uint32_t record = walk->position;
+	const struct flow *f = &t->flow[record];
+	uint32_t moved = FLOW_NONE;
+
+	walk->position++;
+	if (!f->proto)
+		return false;
+	switch (walk->kind) {
+	case CGN_WALK_SESSIONS:
+		if (!session_wanted(&walk->filter, f, t->cold[record].policy) ||
+			!remote_wanted(&walk->filter, f))
+			return false;
+		fill_session(w, record, &out->session);
+		return true;
+	case CGN_WALK_MAPPINGS:
+		if (!(f->flags & FLOW_HEAD) || !mapping_wanted(w, &walk->filter, record))
+			return false;
+		fill_mapping(w, record, &out->mapping);
+		return true;
+	case CGN_WALK_CLEAR_SESSIONS:
+		if (!session_wanted(&walk->filter, f, t->cold[record].policy) ||
+			!remote_wanted(&walk->filter, f))
+			return false;
+		session_end(w, record, true, &moved);
+		walk->cleared++;
+		if (moved != FLOW_NONE)
+			walk->position = record; // another session has moved in here
+		return false;
+	case CGN_WALK_CLEAR_MAPPINGS:
+		if (!(f->flags & FLOW_HEAD))
+			return false;
+		// one session a step, until none is left; between slices the mapping may end by itself
+		if (walk->clearing != flow_key_of(f) && !mapping_wanted(w, &walk->filter, record))
+			return false;
+		walk->clearing = flow_key_of(f);
+		session_end(w, record, true, &moved);
+		if (moved != FLOW_NONE) {
+			walk->position = record;
+		} else {
+			walk->clearing = 0;
+			walk->cleared++;
+		}
+		return false;
+	default:
+		return false;
+	}
+}
+
+static uint32_t walk_end_of(const struct worker *w, const struct worker_walk *walk)
+{
+	switch (walk->kind) {
+	case CGN_WALK_BLOCKS:
+		return w->blocks.n_blocks;
+	case CGN_WALK_SUBSCRIBERS:
+		return w->subscribers.top;
+	default:
+		return w->flows.top;
+	}
+}
+
+static bool step(struct worker *w, struct worker_walk *walk, struct cgn_walk_record *out)
+{
+	switch (walk->kind) {
+	case CGN_WALK_BLOCKS:
+		return fill_block(w, &walk->filter, walk->position++, &out->block);
+	case CGN_WALK_SUBSCRIBERS:
+		return fill_subscriber(w, &walk->filter, walk->position++, &out->subscriber);
+	default:
+		return step_flow(w, walk, out);
+	}
+}
+
+static bool walk_is_clear(const struct worker_walk *walk)
+{
+	return walk->kind == CGN_WALK_CLEAR_SESSIONS || walk->kind == CGN_WALK_CLEAR_MAPPINGS;
+}
+
+// Goes on with one walk. Returns true when it is over.
+static bool walk_slice(struct worker *w, struct worker_walk *walk, uint32_t *looked)
+{
+	uint32_t head = atomic_load_explicit(&walk->head, memory_order_relaxed);
+	uint32_t tail = atomic_load_explicit(&walk->tail, memory_order_acquire);
+	uint32_t end = walk_end_of(w, walk);
+
+	if (atomic_load_explicit(&walk->cancelled, memory_order_relaxed))
+		return true;
+	for (unsigned i = 0; i < UPKEEP_WALK && walk->position < end; i++) {
+		struct cgn_walk_record *out = &walk->ring[head % WALK_RING];
+
+		if (head - tail == WALK_RING)
+			break;
+		(*looked)++;
+		out->worker = w->id;
+		if (step(w, walk, out))
+			head++;
+	}
+	if (walk->position >= end && walk_is_clear(walk) && !walk->reported &&
+		head - tail < WALK_RING) {
+		struct cgn_walk_record *out = &walk->ring[head++ % WALK_RING];
+
+		out->worker = w->id;
+		out->cleared.cleared = walk->cleared;
+		walk->reported = true;
+	}
+	atomic_store_explicit(&walk->head, head, memory_order_release);
+	return walk->position >= end && (walk->reported || !walk_is_clear(walk));
+}
+
+uint32_t walk_upkeep(struct worker *w)
+{
+	struct worker_walk *walk;
+	uint32_t looked = 0;
+
+	while (w->n_walks < CGN_WALKS_MAX && w->walk_ring &&
+		rte_ring_sc_dequeue(w->walk_ring, (void **)&walk) == 0)
+		w->walk[w->n_walks++] = walk;
+	for (uint32_t i = 0; i < w->n_walks;) {
+		walk = w->walk[i];
+		if (!walk_slice(w, walk, &looked)) {
+			i++;
+			continue;
+		}
+		w->walk[i] = w->walk[--w->n_walks];
+		atomic_store_explicit(&walk->done, true, memory_order_release);
+		atomic_store_explicit(&walk->released, true, memory_order_release);
+	}
+	return looked;
+}

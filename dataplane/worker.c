@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "worker.h"
+#include <rte_cycles.h>
+#include <string.h>
+#include <time.h>
+#include "forward.h"
+#include "handoff.h"
+#include "lease.h"
+#include "parse.h"
+#include "path.h"
+#include "session.h"
+#include "walk.h"
+
+#define NEIGHBOURS_MIN 1024
+#define NEIGHBOURS_MAX 65536
+#define IDLE_LOOPS 64 // empty turns before a relaxing worker sleeps
+#define IDLE_SLEEP_NS 50000
+
+// ---- memory
+
+static uint32_t share(uint32_t total, uint32_t n_workers)
+{
+	return (total + n_workers - 1) / n_workers;
+}
+
+static uint32_t neighbours_for(const struct cgn_config *config)
+{
+	uint32_t n =
+		share(config->runtime.max_subscribers, config->runtime.n_workers) + NEIGHBOURS_MIN;
+
+	n = n < NEIGHBOURS_MAX ? n : NEIGHBOURS_MAX;
+	for (uint32_t i = 0; i < config->n_interfaces; i++)
+		n += config->interfaces[i].n_routes; // every gateway has its place
+	return n;
+}
+
+// The address ranges and blocks of every pool that this worker owns.
+static struct portblock_address_spec *block_specs(
+	const struct snapshot *s, uint32_t worker, uint32_t *n_specs)
+{
+	struct portblock_address_spec *specs =
+		mem_take("block specs", (s->n_pool_addresses + 1) * sizeof(*specs), -1);
+	uint32_t n = 0;
+
+	if (!specs)
+		return NULL;
+	for (uint32_t i = 0; i < s->n_pool_addresses; i++) {
+		const struct snapshot_pool_address *a = &s->pool_address[i];
+		const struct cgn_pool *pool = &s->config->pools[a->pool];
+		uint32_t first = 0, n_blocks = snapshot_pool_blocks(pool);
+
+		if (a->split)
+			steer_split(n_blocks, s->n_workers, worker, &first, &n_blocks);
+		else if (a->owner != worker)
+			continue;
+		if (!n_blocks)
+			continue;
+		specs[n++] = (struct portblock_address_spec){a->address, a->pool,
+			(uint16_t)(pool->ports.first + first * pool->block_size), n_blocks};
+	}
+	*n_specs = n;
+	return specs;
+}
+
+static int blocks_create(struct worker *w, const struct worker_spec *spec)
+{
+	const struct cgn_config *config = spec->snapshot->config;
+	struct portblock_pool_spec pools[CGN_POOLS_MAX];
+	struct portblock_address_spec *addresses;
+	uint32_t n_addresses;
+	int rc;
+
+	for (uint32_t i = 0; i < config->n_pools; i++) {
+		pools[i] = (struct portblock_pool_spec){config->pools[i].block_size,
+			config->pools[i].reserved, config->pools[i].n_reserved};
+	}
+	addresses = block_specs(spec->snapshot, spec->id, &n_addresses);
+	if (!addresses)
+		return -1;
+	rc = portblocks_init(
+		&w->blocks, pools, config->n_pools, addresses, n_addresses, spec->socket);
+	mem_give(addresses);
+	return rc;
+}
+
+struct worker *worker_create(const struct worker_spec *spec, const char **what)
+{
+	const struct cgn_config *config = spec->snapshot->config;
+	const uint32_t n_sessions = share(config->runtime.max_sessions, spec->n_workers);
+	struct worker *w = mem_take("worker", sizeof(*w), spec->socket);
+	uint64_t seed[4][2];
+
+	*what = "worker";
+	if (!w)
+		return NULL;
+	w->id = spec->id;
+	w->n_workers = spec->n_workers;
+	w->snapshot = spec->snapshot;
+	w->mbufs = spec->mbufs;
+	w->timeouts = config->timeouts;
+	w->now_s = 1;
+	rng_init(&w->rng, spec->rng_key);
+	for (unsigned i = 0; i < 4; i++) {
+		for (unsigned j = 0; j < 2; j++)
+			seed[i][j] = (uint64_t)rng_u32(&w->rng) << 32 | rng_u32(&w->rng);
+	}
+	*what = "sessions (runtime.max-sessions)";
+	if (flow_table_init(&w->flows, n_sessions, w->now_s, seed[0], spec->socket))
+		goto err_destroy;
+	*what = "resting ports (runtime.max-sessions)";
+	if (rest_init(&w->rests, n_sessions, seed[1], spec->socket))
+		goto err_destroy;
+	*what = "subscribers (runtime.max-subscribers)";
+	if (subscribers_init(&w->subscribers,
+		    share(config->runtime.max_subscribers, spec->n_workers), seed[2], spec->socket))
+		goto err_destroy;
+	*what = "port blocks (pools)";
+	if (blocks_create(w, spec))
+		goto err_destroy;
+	*what = "neighbours";
+	if (neigh_init(&w->neighbours, neighbours_for(config), seed[3], spec->socket))
+		goto err_destroy;
+	w->gateway_neigh = mem_take(
+		"gateways", (spec->snapshot->n_gateways + 1) * sizeof(uint32_t), spec->socket);
+	if (!w->gateway_neigh)
+		goto err_destroy;
+	return w;
+
+err_destroy:
+	worker_destroy(w);
+	return NULL;
+}
+
+void worker_destroy(struct worker *w)
+{
+	if (!w)
+		return;
+	if (w->neighbours.neigh)
+		worker_drop_held(w);
+	flow_table_fini(&w->flows);
+	rest_fini(&w->rests);
+	subscribers_fini(&w->subscribers);
+	portblocks_fini(&w->blocks);
+	neigh_fini(&w->neighbours);
+	mem_give(w->gateway_neigh);
+	mem_give(w);
+}
+
+uint64_t cgn_dataplane_table_bytes(const struct cgn_config *config)
+{
+	const uint32_t n_workers = config->runtime.n_workers;
+	const uint32_t n_sessions = share(config->runtime.max_sessions, n_workers);
+	uint64_t each = sizeof(struct worker) + flow_table_bytes(n_sessions) +
+		rest_bytes(n_sessions) +
+		subscribers_bytes(share(config->runtime.max_subscribers, n_workers)) +
+		neigh_bytes(neighbours_for(config));
+	uint64_t blocks = 0;
+
+	for (uint32_t p = 0; p < config->n_pools; p++) {
+		const struct cgn_pool *pool = &config->pools[p];
+		uint64_t n = 0;
+
+		for (uint32_t i = 0; i < pool->n_ranges; i++)
+			n += pool->ranges[i].last - pool->ranges[i].first + 1;
+		blocks += n * snapshot_pool_blocks(pool) *
+			(sizeof(struct portblock) +
+				CGN_L4_COUNT * 8ull * ((pool->block_size + 63) / 64 + 1));
+	}
+	return n_workers * each + blocks;
+}
+
+// ---- the loop
+
+static void clock_set(struct worker *w, uint64_t now_ns)
+{
+	uint32_t now_s = (uint32_t)(now_ns / 1000000000u) + 1;
+
+	w->now_ns = now_ns;
+	if (now_s != w->now_s) {
+		w->now_s = now_s;
+		w->wall_offset_s = (int64_t)time(NULL) - now_s; // once a second, vDSO
+	}
+}
+
+void worker_begin(struct worker *w, uint64_t now_ns)
+{
+	w->now_s = 0;
+	clock_set(w, now_ns);
+	w->flows.wheel.now_s = w->now_s;
+	for (uint32_t i = 0; i < w->snapshot->n_gateways; i++) {
+		const struct gateway *g = &w->snapshot->gateway[i];
+
+		w->gateway_neigh[i] = neigh_get(w, g->ifc, g->address);
+		w->neighbours.neigh[w->gateway_neigh[i]].pinned = true;
+	}
+}
+
+static void publish_gauges(struct worker *w)
+{
+	struct cgn_counters *c = &w->counters;
+	uint64_t held = w->neighbours.n_waiting + w->n_loop, lent = 0, resting = 0;
+
+	for (uint32_t i = 0; w->ring_in && i < w->n_workers; i++) {
+		if (w->ring_in[i])
+			held += rte_ring_count(w->ring_in[i]);
+	}
+	c->held = held;
+	c->sessions = w->flows.n_used;
+	c->mappings = w->flows.n_mappings;
+	c->subscribers = w->subscribers.n_active;
+	c->ports_resting = w->rests.n_live;
+	c->neighbours = w->neighbours.n;
+	for (uint32_t i = 0; i < w->blocks.n_pools; i++) {
+		const struct portblock_pool *p = &w->blocks.pool[i];
+
+		lent += p->n_lent;
+		resting += p->n_resting;
+		c->pools[i] = (struct cgn_pool_gauges){
+			p->n_total, p->n_lent, p->n_resting, p->n_ports_used};
+	}
+	c->blocks = lent;
+	c->blocks_held = resting;
+}
+
+static unsigned receive(struct worker *w, uint8_t ifc)
+{
+	struct worker_port *port = &w->port[ifc];
+	struct cgn_interface_counters *c = &w->counters.interfaces[ifc];
+	struct rte_mbuf *m[BATCH_MAX];
+	unsigned n = 0, got;
+	uint64_t bytes = 0;
+
+	do {
+		got = port->rx(port->rx_ctx, m + n, BURST_MAX);
+		n += got;
+	} while (got == BURST_MAX && n <= BATCH_MAX - BURST_MAX);
+	if (!n)
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		bytes += m[i]->pkt_len;
+	c->rx_packets += n;
+	c->rx_bytes += bytes;
+	w->counters.rx_packets += n;
+	w->counters.rx_bytes += bytes;
+	path_frames(w, m, n, ifc, false);
+	return n;
+}
+
+static uint32_t upkeep(struct worker *w)
+{
+	uint32_t n = session_upkeep(w, UPKEEP_FLOWS);
+
+	n += lease_upkeep(w, UPKEEP_RESTS);
+	neigh_upkeep(w, UPKEEP_NEIGHBOURS);
+	return n + walk_upkeep(w);
+}
+
+static void flush(struct worker *w)
+{
+	if (w->n_loop)
+		path_loop(w);
+	for (uint32_t i = 0; i < w->snapshot->n_interfaces; i++) {
+		if (w->port[i].n_tx)
+			forward_flush(w, (uint8_t)i);
+	}
+	if (w->n_workers > 1)
+		handoff_flush(w);
+}
+
+unsigned worker_poll(struct worker *w, uint64_t now_ns)
+{
+	unsigned n = 0, kept;
+
+	clock_set(w, now_ns);
+	for (uint32_t i = 0; i < w->snapshot->n_interfaces; i++) {
+		if (w->port[i].rx)
+			n += receive(w, (uint8_t)i);
+	}
+	for (uint32_t i = 0; w->n_workers > 1 && i < w->n_workers; i++) {
+		if (w->ring_in[i])
+			n += handoff_receive(w, i);
+	}
+	kept = upkeep(w);
+	flush(w);
+	if (n || kept || w->counters.held || w->gauges_s != w->now_s) {
+		w->gauges_s = w->now_s;
+		publish_gauges(w);
+	}
+	return n + kept;
+}
+
+void worker_drop_held(struct worker *w)
+{
+	neigh_drop_all(w);
+	for (; w->n_loop; w->n_loop--)
+		worker_drop(
+			w, w->loop[w->n_loop - 1], CGN_DROP_STOPPED, w->loop_ifc[w->n_loop - 1]);
+	for (uint32_t i = 0; i < w->snapshot->n_interfaces; i++) {
+		struct worker_port *port = &w->port[i];
+
+		for (; port->n_tx; port->n_tx--)
+			worker_drop(w, port->txbuf[port->n_tx - 1], CGN_DROP_STOPPED, (uint8_t)i);
+	}
+	for (uint32_t i = 0; w->ring_in && i < w->n_workers; i++) {
+		if (w->ring_in[i])
+			handoff_drop_all(w, i);
+	}
+	publish_gauges(w);
+}
+
+static void busy_account(struct worker *w, uint64_t begin, uint64_t end, bool busy, uint64_t hz)
+{
+	if (busy)
+		w->busy_tsc += end - begin;
+	if (end - w->busy_since_tsc < hz)
+		return;
+	w->counters.busy_permille = w->busy_tsc * 1000 / (end - w->busy_since_tsc);
+	w->busy_tsc = 0;
+	w->busy_since_tsc = end;
+}
+
+int worker_main(void *arg)
+{
+	struct worker *w = arg;
+	const uint64_t hz = rte_get_tsc_hz();
+	const double ns_per_tsc = 1e9 / (double)hz;
+	const uint64_t start = rte_rdtsc();
+	unsigned idle = 0;
+	uint64_t now = start;
+
+	worker_begin(w, 0);
+	w->busy_since_tsc = start;
+	while (!atomic_load_explicit(w->stop, memory_order_relaxed)) {
+		unsigned n = worker_poll(w, (uint64_t)((double)(now - start) * ns_per_tsc));
+		uint64_t end = rte_rdtsc();
+
+		busy_account(w, now, end, n, hz);
+		now = end;
+		idle = n ? 0 : idle + 1;
+		if (w->relax && idle > IDLE_LOOPS) {
+			nanosleep(&(struct timespec){0, IDLE_SLEEP_NS}, NULL);
+			now = rte_rdtsc();
+		}
+	}
+	return 0;
+}

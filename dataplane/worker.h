@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// A worker: one poll-mode thread and everything it owns. Nobody else writes any of it, but for the
+// rings named below.
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <rte_mempool.h>
+#include <rte_ring.h>
+#include "batch.h"
+#include "cgnat/counters.h"
+#include "cgnat/dataplane.h"
+#include "flow.h"
+#include "neigh.h"
+#include "portblock.h"
+#include "rest.h"
+#include "rng.h"
+#include "snapshot.h"
+#include "subscriber.h"
+#include "token.h"
+
+#define WORKER_TX_MAX 128 // frames that wait for transmission on one interface
+#define HANDOFF_RING 2048 // slots of a ring between two workers, power of two
+#define UPKEEP_FLOWS 64 // sessions looked at per loop
+#define UPKEEP_RESTS 64 // rests ended per loop
+#define UPKEEP_NEIGHBOURS 16
+#define UPKEEP_WALK 256 // records looked at per loop and walk
+
+typedef uint16_t (*burst_fn)(void *ctx, struct rte_mbuf **m, uint16_t n);
+
+// An interface as this worker sees it. rx is NULL when another worker polls it, tx when another
+// one transmits for us (tx_worker).
+struct worker_port {
+	burst_fn rx, tx;
+	void *rx_ctx, *tx_ctx;
+	uint32_t tx_worker;
+	uint8_t mac[6];
+	uint8_t l2_len; // 14, or 18 with a VLAN tag
+	uint8_t l2_tail[6]; // what follows the two MAC addresses: [802.1Q tag,] ethertype
+	uint16_t n_tx;
+	struct rte_mbuf *txbuf[WORKER_TX_MAX];
+};
+
+struct worker_walk; // walk.h
+
+struct worker {
+	// read-mostly
+	uint32_t id, n_workers;
+	const struct snapshot *snapshot;
+	struct rte_mempool *mbufs;
+	struct cgn_timeouts timeouts;
+	uint64_t now_ns; // worker's monotonic clock, read once per loop
+	uint32_t now_s; // the same in seconds, from 1
+	int64_t wall_offset_s; // Unix time - now_s
+	uint32_t *gateway_neigh; // per snapshot gateway
+
+	struct worker_port port[CGN_INTERFACES_MAX];
+	struct flow_table flows;
+	struct portblocks blocks;
+	struct subscribers subscribers;
+	struct rest rests;
+	struct neigh_table neighbours;
+	struct rng rng;
+	struct token_bucket icmp_bucket[2]; // by the role of the interface that is answered
+	struct token_bucket echo_bucket;
+
+	struct batch batch; // the burst at hand
+	struct batch loop_batch; // hairpins on their way in again
+	struct rte_mbuf *loop[BATCH_MAX];
+	uint8_t loop_ifc[BATCH_MAX];
+	uint16_t n_loop;
+
+	// hand-off: ring[from][to], single producer, single consumer; NULL where from = to
+	struct rte_ring **ring_out, **ring_in; // by peer
+	struct rte_mbuf *out[CGN_WORKERS_MAX][BURST_MAX];
+	uint16_t n_out[CGN_WORKERS_MAX];
+
+	struct rte_ring *walk_ring; // control: w, worker: r: new walks
+	struct worker_walk *walk[CGN_WALKS_MAX];
+	uint32_t n_walks;
+
+	atomic_bool *stop; // control: w, worker: r
+	uint64_t busy_tsc, busy_since_tsc;
+	uint32_t gauges_s; // second of the last publication of the gauges
+	bool relax; // sleep shortly when idle (share-cpus)
+
+	struct cgn_counters counters; // worker: w, control: r
+} __attribute__((aligned(CGN_CACHE_LINE)));
+
+struct worker_spec {
+	uint32_t id, n_workers;
+	const struct snapshot *snapshot;
+	struct rte_mempool *mbufs;
+	int socket;
+	const uint8_t *rng_key; // 32 bytes
+};
+
+// Takes all memory of a worker. NULL with *what naming the table for which there was none. Ports
+// and rings are the caller's to fill in; then worker_begin() once, before the first poll.
+struct worker *worker_create(const struct worker_spec *spec, const char **what);
+void worker_destroy(struct worker *w); // frees what is still held, too
+void worker_begin(struct worker *w, uint64_t now_ns);
+
+// One turn of the loop at time now_ns: receive, translate, transmit, upkeep. Returns packets
+// received and taken over. The whole worker is a function of its packets, this clock and its seed.
+unsigned worker_poll(struct worker *w, uint64_t now_ns);
+
+// Drops (counts) every packet that is still held.
+void worker_drop_held(struct worker *w);
+
+// The loop of an lcore: polls until *stop.
+int worker_main(void *worker);
+
+// ---- for the stages
+
+static inline void worker_count_drop(struct worker *w, enum cgn_drop reason, uint8_t ifc)
+{
+	w->counters.drops[reason]++;
+	w->counters.interfaces[ifc].drops++;
+}
+
+static inline void worker_drop(
+	struct worker *w, struct rte_mbuf *m, enum cgn_drop reason, uint8_t ifc)
+{
+	worker_count_drop(w, reason, ifc);
+	rte_pktmbuf_free(m);
+}
+
+static inline void pkt_drop(struct worker *w, struct pkt *p, enum cgn_drop reason)
+{
+	worker_drop(w, p->m, reason, p->ifc);
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One configuration, checked and immutable. control/ makes it from YAML, dataplane/ reads it.
+//
+// Owner:  control. cgn_config_free() frees all of it; nothing in it points outside.
+// Units:  addresses and ports in host order, times in seconds, sizes as named.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "cgnat/types.h"
+
+struct cgn_prefix {
+	uint32_t address; // as written, host bits kept: 100.64.0.1/10 is an interface address
+	uint8_t length; // 0..32
+};
+
+// First and last belong to it.
+struct cgn_address_range {
+	uint32_t first, last;
+};
+
+struct cgn_port_range {
+	uint16_t first, last;
+};
+
+struct cgn_route {
+	struct cgn_prefix prefix;
+	uint32_t via; // an address in one of the interface's own prefixes
+};
+
+enum cgn_role {
+	CGN_INTERNAL,
+	CGN_EXTERNAL,
+};
+
+struct cgn_interface {
+	char name[CGN_NAME_MAX];
+	enum cgn_role role;
+	char *device; // PCI address or DPDK vdev string
+	struct cgn_prefix *addresses;
+	uint32_t n_addresses; // at least 1
+	uint16_t mtu; // IP bytes, 68..9600
+	uint16_t vlan; // 0 = untagged, 1..4094
+	struct cgn_route *routes;
+	uint32_t n_routes;
+};
+
+enum cgn_allocation {
+	CGN_ALLOCATION_DYNAMIC,
+	CGN_ALLOCATION_DETERMINISTIC, // RFC 7422; refused by the config check so far
+};
+
+struct cgn_pool {
+	char name[CGN_NAME_MAX];
+	struct cgn_address_range *ranges; // sorted, none overlaps another, of any pool
+	uint32_t n_ranges;
+	struct cgn_port_range ports;
+	enum cgn_allocation allocation;
+	uint16_t block_size; // ports, power of two, 16..16384
+	uint16_t max_blocks; // per subscriber
+	struct cgn_port_range *reserved; // never given out; sorted, merged
+	uint32_t n_reserved;
+};
+
+enum cgn_action {
+	CGN_TRANSLATE,
+	CGN_BYPASS,
+	CGN_DROP,
+};
+
+enum cgn_filtering {
+	CGN_FILTER_ENDPOINT_INDEPENDENT,
+	CGN_FILTER_ADDRESS_DEPENDENT,
+	CGN_FILTER_ADDRESS_AND_PORT_DEPENDENT,
+};
+
+struct cgn_policy {
+	char name[CGN_NAME_MAX];
+	struct cgn_prefix *sources; // none = any; host bits are zero here
+	uint32_t n_sources;
+	struct cgn_prefix *destinations; // none = any
+	uint32_t n_destinations;
+	uint8_t protocol; // CGN_PROTO_ANY or an IP protocol number
+	struct cgn_port_range *destination_ports; // none = any; only with TCP or UDP
+	uint32_t n_destination_ports;
+	enum cgn_action action;
+	uint16_t pool; // index; only with CGN_TRANSLATE
+	enum cgn_filtering filtering_udp, filtering_tcp;
+	bool hairpin;
+	uint32_t limit_sessions; // per subscriber, 0 = none
+	uint32_t limit_new_sessions_per_s; // per subscriber, 0 = none
+};
+
+struct cgn_timeouts {
+	uint32_t udp, tcp_established, tcp_opening, tcp_closing, icmp, hold_down, fragment;
+	bool non_conformant; // values below the RFCs' minimum are allowed
+};
+
+enum cgn_refused {
+	CGN_REFUSED_HOST_UNREACHABLE, // ICMP 3/1 (RFC 6888 REQ-11b)
+	CGN_REFUSED_ADMIN_PROHIBITED, // ICMP 3/13 (RFC 5508 REQ-8)
+	CGN_REFUSED_OFF,
+};
+
+struct cgn_config {
+	struct {
+		uint32_t main_lcore;
+		uint32_t worker_lcores[CGN_WORKERS_MAX];
+		uint32_t n_workers;
+		bool share_cpus; // lcores are spread over the CPUs at hand; idle workers sleep shortly
+		bool hugepages;
+		uint32_t memory_mb;
+		uint32_t max_sessions; // over all workers, shared out equally
+		uint32_t max_subscribers; // likewise
+		char **eal_args;
+		uint32_t n_eal_args;
+	} runtime;
+	struct {
+		char *socket;
+	} control;
+	struct cgn_interface *interfaces;
+	uint32_t n_interfaces;
+	struct cgn_pool *pools;
+	uint32_t n_pools;
+	struct cgn_policy *policies;
+	uint32_t n_policies;
+	struct cgn_timeouts timeouts;
+	bool tcp_midstream_forward; // tcp-midstream: forward-if-mapped
+	enum cgn_refused icmp_refused;
+	uint32_t icmp_errors_per_s; // per worker
+};
+
+void cgn_config_free(struct cgn_config *config);

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Every way a packet is refused, in the order of the path. This list is the only one: the enum,
+// the counters, "cgnatctl show drops" and the docs come from it, and readers match by name.
+//   X(NAME, text)
+#pragma once
+
+#define CGN_DROPS(X) \
+	X(FRAME_TOO_SHORT, "the frame ends inside its Ethernet or IPv4 header") \
+	X(FRAME_SEGMENTED, "the frame came in several buffers") \
+	X(VLAN_MISMATCH, "the frame's VLAN is not the interface's") \
+	X(NOT_FOR_US, "the frame is for another MAC address") \
+	X(L2_MULTICAST, "IPv4 in an Ethernet broadcast or multicast frame") \
+	X(ETHERTYPE, "neither IPv4 nor ARP") \
+	X(ARP_INVALID, "malformed ARP") \
+	X(IP_VERSION, \
+		"IP version is not 4, or its header is shorter than 20 bytes (RFC 1812 5.2.2)") \
+	X(IP_LENGTH, \
+		"total length is less than the header or more than the frame (RFC 1812 5.2.2)") \
+	X(IP_CHECKSUM, "bad IPv4 header checksum (RFC 1812 5.2.2)") \
+	X(IP_SOURCE, \
+		"source is multicast, broadcast, loopback, zero or one of our own (RFC 1812 5.3.7)") \
+	X(IP_DESTINATION, \
+		"destination is multicast, broadcast, loopback or zero (RFC 1812 5.3.7)") \
+	X(IP_SOURCE_ROUTE, "source-route option") \
+	X(FRAGMENT, "fragments are not translated yet") \
+	X(PROTOCOL, "neither TCP, UDP nor ICMP (RFC 6888 REQ-1)") \
+	X(L4_LENGTH, "too short for its TCP, UDP or ICMP header") \
+	X(ICMP_TYPE, "ICMP type that is never translated (RFC 5508 REQ-10, REQ-11)") \
+	X(ICMP_CHECKSUM, "ICMP error with a bad checksum (RFC 5508 REQ-3)") \
+	X(ICMP_QUOTE, "ICMP error quotes a malformed or untranslatable packet (RFC 5508 REQ-3)") \
+	X(ICMP_NO_MAPPING, "ICMP error about a packet of no mapping (RFC 5508 REQ-4, REQ-5)") \
+	X(LOCAL_UNSUPPORTED, "for one of our own addresses, and not an echo request") \
+	X(LOCAL_RATE, "echo request to us beyond the rate we answer") \
+	X(TTL_EXPIRED, "TTL ran out here (RFC 1812 5.3.1)") \
+	X(POLICY_NONE, "no policy matches") \
+	X(POLICY_DROP, "a policy with action drop matches") \
+	X(INTERNAL_TO_INTERNAL, "from an internal interface to an internal destination") \
+	X(EXTERNAL_TO_EXTERNAL, "from an external interface to no address of ours") \
+	X(HAIRPIN_OFF, "hairpinning is off in the policy") \
+	X(TCP_NO_SESSION, "TCP without SYN and without session") \
+	X(ICMP_NO_SESSION, "inbound echo for which no query went out") \
+	X(NO_MAPPING, "inbound to a pool address and port that nobody holds") \
+	X(SUBSCRIBER_TABLE_FULL, "max-subscribers reached") \
+	X(SESSION_TABLE_FULL, "max-sessions reached") \
+	X(INBOUND_TABLE_FULL, \
+		"a session from outside, when the last eighth of max-sessions is kept for subscribers") \
+	X(INDEX_FULL, "no room in a hash bucket and none could be made") \
+	X(SESSION_LIMIT, "the subscriber is at its session limit (RFC 6888 REQ-5)") \
+	X(RATE_LIMIT, "the subscriber opens sessions too fast (RFC 6888 REQ-4)") \
+	X(BLOCK_LIMIT, \
+		"all ports of the subscriber's max-blocks are in use or resting (RFC 6888 REQ-4)") \
+	X(ADDRESS_FULL, "the subscriber's paired address has no free block (RFC 7857 4)") \
+	X(POOL_FULL, "no address of the pool has a free block") \
+	X(NO_ROUTE, "no route to the destination") \
+	X(MTU_EXCEEDED, "too big for the outgoing interface") \
+	X(NEIGHBOUR_TABLE_FULL, "no room for another neighbour") \
+	X(NEIGHBOUR_QUEUE_FULL, "too many packets wait for this neighbour's MAC address") \
+	X(NEIGHBOUR_UNRESOLVED, "the neighbour did not answer ARP") \
+	X(HANDOFF_FULL, "the ring to the owning worker is full") \
+	X(TX_FULL, "the transmit queue did not take it") \
+	X(STOPPED, "was held when the daemon stopped")
+
+enum cgn_drop {
+#define X(name, text) CGN_DROP_##name,
+	CGN_DROPS(X)
+#undef X
+	CGN_DROP_COUNT,
+};
+
+// Reasons that are also counted per subscriber ("show subscribers").
+#define CGN_SUBSCRIBER_DROPS(X) \
+	X(SESSION_TABLE_FULL) \
+	X(SESSION_LIMIT) \
+	X(RATE_LIMIT) \
+	X(BLOCK_LIMIT) \
+	X(ADDRESS_FULL)
+
+enum cgn_subscriber_drop {
+#define X(name) CGN_SUBSCRIBER_DROP_##name,
+	CGN_SUBSCRIBER_DROPS(X)
+#undef X
+	CGN_SUBSCRIBER_DROP_COUNT,
+};

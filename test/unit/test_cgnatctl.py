@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""cgnatctl against control-fake: the real server with a made-up dataplane behind it.
+
+Both programs come from the environment: CGNATCTL, CONTROL_FAKE.
+"""
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import time
+
+import pytest
+
+CGNATCTL = os.environ["CGNATCTL"]
+CONTROL_FAKE = os.environ["CONTROL_FAKE"]
+
+CONFIG = """
+runtime: {worker-lcores: [1, 2], hugepages: false}
+control: {socket: SOCKET}
+interfaces:
+  - {name: in, role: internal, device: net_null0, addresses: [100.64.0.1/10]}
+  - {name: out, role: external, device: net_null1, addresses: [192.0.2.2/24],
+     routes: [{prefix: 0.0.0.0/0, via: 192.0.2.1}]}
+pools:
+  - {name: residential, addresses: [203.0.113.0/28], max-blocks: 4}
+policies:
+  - {name: home-users, match: {source: [100.64.0.0/11]}, action: translate, pool: residential}
+  - {name: others, match: {source: [100.96.0.0/11]}, action: translate, pool: residential}
+"""
+
+
+class Daemon:
+    def __init__(self, directory, *args):
+        self.socket = str(directory / "run" / "cgnatd.sock")
+        self.config = directory / "cgnatd.yaml"
+        self.config.write_text(CONFIG.replace("SOCKET", self.socket))
+        self.process = subprocess.Popen([CONTROL_FAKE, str(self.config), *args],
+                                        stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "ready\n"
+
+    def ctl(self, *args, **kwargs):
+        return subprocess.run([CGNATCTL, "--socket", self.socket, *args], timeout=60,
+                              capture_output=True, text=True, **kwargs)
+
+    def json(self, *args):
+        run = self.ctl("--json", *args)
+        assert (run.returncode, run.stderr) == (0, "")
+        return json.loads(run.stdout)
+
+    def human(self, *args):
+        run = self.ctl(*args)
+        assert (run.returncode, run.stderr) == (0, "")
+        return run.stdout
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(10) == 0
+        assert not os.path.exists(self.socket)
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory):
+    d = Daemon(tmp_path_factory.mktemp("cgnat"))
+    yield d
+    d.stop()
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def run(*args):
+        started.append(Daemon(tmp_path, *args))
+        return started[-1]
+
+    yield run
+    for d in started:
+        d.stop()
+
+
+# ---- JSON
+
+def test_every_command_is_json(daemon):
+    assert daemon.json("status")["generation"] == 1
+    assert daemon.json("show", "counters")["rx_packets"] == 3000
+    assert [w["worker"] for w in daemon.json("show", "counters", "--per-worker")] == [0, 1]
+    assert daemon.json("show", "drops")["FRAME_TOO_SHORT"] == 0
+    assert [i["name"] for i in daemon.json("show", "interfaces")] == ["in", "out"]
+    assert [p["name"] for p in daemon.json("show", "pools")] == ["residential"]
+    assert len(daemon.json("show", "blocks")) == 60
+    assert len(daemon.json("show", "subscribers")) == 50
+    assert len(daemon.json("show", "mappings")) == 200
+    assert len(daemon.json("show", "sessions")) == 300
+    assert daemon.json("clear", "sessions") == {"cleared": 42}
+    assert daemon.json("clear", "mappings", "--protocol", "udp") == {"cleared": 42}
+
+
+def test_an_empty_list_is_an_empty_array(daemon):
+    assert daemon.json("show", "sessions", "--remote", "192.0.2.99") == []
+
+
+@pytest.mark.parametrize("args,n", [
+    (["--subscriber", "100.64.0.5"], 6),
+    (["--external=203.0.113.1:2049"], 1),
+    (["--remote", "198.51.100.1:443"], 200),
+    (["--protocol", "TCP"], 100),
+    (["--policy", "others"], 6),
+    (["--worker", "1", "--limit", "7"], 7),
+])
+def test_filters(daemon, args, n):
+    assert len(daemon.json("show", "sessions", *args)) == n
+    assert len(daemon.human("show", "sessions", *args).splitlines()) == n + 1
+
+
+def test_options_may_stand_anywhere(daemon):
+    run = subprocess.run([CGNATCTL, "show", "--limit", "2", "sessions", "--json", "--socket",
+                          daemon.socket], capture_output=True, text=True, timeout=60)
+    assert len(json.loads(run.stdout)) == 2
+
+
+# ---- for people
+
+def test_status(daemon):
+    out = daemon.human("status")
+    assert "sessions     300 of 4000000 (0.0%)\n" in out
+    assert "WORKER  LCORE    BUSY\n     0      1   12.3%\n" in out
+
+
+def test_counters_are_explained(daemon):
+    out = daemon.human("show", "counters")
+    assert "rx_packets                            3000  frames received, of any kind\n" in out
+    assert "dropped " in out
+
+
+def test_counters_per_worker_have_a_column_each(daemon):
+    out = daemon.human("show", "counters", "--per-worker").splitlines()
+    assert out[0].split() == ["NAME", "WORKER", "0", "WORKER", "1"]
+    assert out[1].split() == ["rx_packets", "1000", "2000"]
+    assert len({len(line) for line in out}) == 1
+
+
+def test_drops_that_are_zero_are_hidden_but_counted(daemon):
+    some = daemon.human("show", "drops")
+    every = daemon.human("show", "drops", "--all")
+    values = daemon.json("show", "drops")
+    zeros = [name for name, value in values.items() if value == 0]
+    assert f"{len(zeros)} other reasons are zero (--all shows them)" in some
+    assert "FRAME_SEGMENTED                      3  the frame came in several buffers\n" in some
+    assert not any(line.startswith("FRAME_TOO_SHORT") for line in some.splitlines())
+    assert all(any(line.startswith(z + " ") for line in every.splitlines()) for z in zeros)
+
+
+def test_columns_are_aligned(daemon):
+    for what in "blocks", "subscribers", "mappings", "sessions":
+        lines = daemon.human("show", what).splitlines()
+        ends = lines[0].index(lines[0].split()[1])
+        assert all(line[ends - 2:ends] == "  " and line[ends] != " " for line in lines), what
+
+
+def test_ages_are_readable(daemon):
+    out = daemon.human("show", "mappings").splitlines()
+    assert " 0s  " in out[1]
+    assert " 1m39s  " in out[100]
+    assert " 5m00s  " in out[100]
+
+
+def test_an_empty_list_says_so(daemon):
+    assert daemon.human("show", "sessions", "--remote", "192.0.2.99") == "no sessions\n"
+
+
+def test_one_subscriber_in_detail(daemon):
+    out = daemon.human("show", "subscribers", "100.64.0.8")
+    assert "external     203.0.113.3\n" in out
+    assert "BLOCK_LIMIT                          7  all ports of" in out
+    assert daemon.human("show", "subscribers", "100.64.9.9") == "100.64.9.9 holds no block now\n"
+
+
+def test_clear(daemon):
+    assert daemon.human("clear", "sessions", "--subscriber", "100.64.0.5") == "cleared 42 sessions\n"
+
+
+def test_check(daemon):
+    same = daemon.human("check", str(daemon.config))
+    assert same == "valid, and the same as the running configuration\n"
+    other = daemon.config.parent / "other.yaml"
+    other.write_text(daemon.config.read_text().replace("max-blocks: 4", "max-blocks: 8"))
+    out = daemon.ctl("check", "other.yaml", cwd=other.parent)
+    assert out.returncode == 0
+    assert "pools[residential].max-blocks: 4 -> 8\n" in out.stdout
+    assert "ends 200 mappings and 300 sessions of 50 subscribers" in out.stdout
+    other.write_text(daemon.config.read_text().replace("max-blocks: 4", "max-blocks: x, y: 1"))
+    out = daemon.ctl("check", str(other))
+    assert out.returncode == 1
+    assert f"{other}:" in out.stderr and out.stderr.count("\n") >= 2
+    assert daemon.ctl("check", "/nowhere.yaml").returncode == 1
+
+
+# ---- exit status
+
+@pytest.mark.parametrize("args,message", [
+    ([], "usage:"),
+    (["show"], "unknown command"),
+    (["show", "nothing"], "show nothing: unknown command"),
+    (["status", "now"], "'now' is one word too many"),
+    (["show", "sessions", "--subscriber", "100.64.0"], "is not an IPv4 address"),
+    (["show", "sessions", "--subscriber", "100.64.0.1:80"], "is not an IPv4 address"),
+    (["show", "sessions", "--external", "203.0.113.1:70000"], "address and port"),
+    (["show", "sessions", "--remote", "host"], "address and port"),
+    (["show", "sessions", "--protocol", "gre"], "is not tcp, udp or icmp"),
+    (["show", "sessions", "--worker", "-1"], "is not an integer"),
+    (["show", "sessions", "--limit", "0"], "at least 1"),
+    (["show", "sessions", "--limit", "5x"], "at least 1"),
+    (["show", "sessions", "--limit"], "its value is missing"),
+    (["show", "sessions", "--policy", ""], "is not a text"),
+    (["show", "sessions", "--limit", "1", "--limit", "2"], "given twice"),
+    (["show", "sessions", "--colour"], "unknown option"),
+    (["show", "sessions", "-x"], "unknown option"),
+    (["show", "blocks", "--protocol", "tcp"], "not an option of show blocks"),
+    (["status", "--all"], "--all: not an option of status"),
+    (["show", "subscribers", "10.0.0"], "ADDRESS: '10.0.0' is not an IPv4 address"),
+    (["show", "subscribers", "10.0.0.1", "--subscriber", "10.0.0.1"], "give one"),
+    (["check"], "FILE is missing"),
+    (["explain", "tcp", "100.64.0.5:1"], "is missing"),
+    (["resolve", "203.0.113.1:x"], "address and port"),
+    (["status", "--timeout", "0"], "--timeout"),
+])
+def test_wrong_usage_is_2_and_needs_no_daemon(args, message):
+    run = subprocess.run([CGNATCTL, "--socket", "/nowhere.sock", *args], capture_output=True,
+                         text=True, timeout=60)
+    assert run.returncode == 2
+    assert message in run.stderr
+    assert run.stdout == ""
+
+
+@pytest.mark.parametrize("args,message", [
+    (["reload"], "not supported yet"),
+    (["explain", "tcp", "100.64.0.5:1", "192.0.2.1:443"], "not supported yet"),
+    (["resolve", "203.0.113.1:2048"], "not supported yet"),
+    (["resolve", "100.64.0.5"], "not supported yet"),
+    (["show", "sessions", "--policy", "nobody"], "there is no policy 'nobody'"),
+    (["show", "sessions", "--worker", "2"], "worker: 2 is not one of 0..1"),
+])
+def test_a_refusal_is_1_with_its_reason(daemon, args, message):
+    for extra in [], ["--json"]:
+        run = daemon.ctl(*extra, *args)
+        assert (run.returncode, run.stdout) == (1, "")
+        assert message in run.stderr
+
+
+def test_no_daemon_is_3(tmp_path):
+    for path in [str(tmp_path / "none.sock"), "/" + 200 * "x"]:
+        run = subprocess.run([CGNATCTL, "--socket", path, "status"], capture_output=True, text=True,
+                             timeout=60)
+        assert (run.returncode, run.stdout) == (3, "")
+        assert run.stderr.startswith("cgnatctl: ") and run.stderr.count("\n") == 1
+
+
+def test_silence_is_3(start):
+    run = start("mute").ctl("--timeout", "1", "status")
+    assert (run.returncode, run.stderr) == (3, "cgnatctl: cgnatd does not answer (waited 1 s)\n")
+
+
+def test_help_and_version(daemon):
+    assert "show sessions" in daemon.human("--help")
+    assert daemon.human("help") == daemon.human("--help")
+    one = daemon.human("show", "sessions", "--help")
+    assert "--remote     A[:P]" in one and "--per-worker" not in one
+    assert daemon.human("help", "show", "sessions") == one
+    assert daemon.human("--version").startswith("cgnatctl ")
+
+
+# ---- long lists, broken pipes
+
+def test_a_long_list_takes_no_memory(start):
+    d = start("sessions", "300000")
+    run = subprocess.Popen([CGNATCTL, "--socket", d.socket, "--json", "show", "sessions"],
+                           stdout=subprocess.PIPE)
+    n, peak = 0, 0
+    for n, line in enumerate(run.stdout):
+        if n % 50000 == 0:
+            for process in run, d.process:
+                with open(f"/proc/{process.pid}/status") as f:
+                    sizes = dict(x.split(":", 1) for x in f)
+                peak = max(peak, int(sizes.get("VmRSS", "0 kB").split()[0]))
+    assert run.wait(10) == 0
+    assert n == 300001  # "[", a line each, "]"
+    if "address" not in os.environ.get("SANITIZE", ""):  # which keeps what was freed
+        assert peak < 20000  # kB
+
+
+def test_the_reader_may_leave(start):
+    d = start("sessions", "100000")
+    run = subprocess.run(f"{CGNATCTL} --socket {d.socket} show sessions | head -n 2", shell=True,
+                         capture_output=True, text=True, timeout=60)
+    assert len(run.stdout.splitlines()) == 2
+    assert run.stderr == ""
+    # also where SIGPIPE is ignored, as in many daemons' children
+    run = subprocess.run(f"trap '' PIPE; {CGNATCTL} --socket {d.socket} --json show sessions | "
+                         "head -n 2", shell=True, capture_output=True, text=True, timeout=60)
+    assert run.stderr == ""
+    assert d.json("status")["sessions"] == 300  # it lives
+
+
+def test_a_full_disk_is_an_error(daemon):
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([CGNATCTL, "--socket", daemon.socket, "show", "sessions"],
+                             stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert run.returncode == 1
+    assert "cannot write" in run.stderr
+
+
+# ---- the socket, raw
+
+def test_a_second_daemon_respects_the_first(start):
+    first = start()
+    assert stat.S_IMODE(os.stat(first.socket).st_mode) == 0o660
+    second = subprocess.run([CONTROL_FAKE, str(first.config)], capture_output=True, text=True,
+                            timeout=60)
+    assert second.returncode == 1
+    assert "another cgnatd answers there" in second.stderr
+    assert first.json("status")["generation"] == 1
+
+
+def test_garbage_while_others_work(daemon):
+    noise = socket.socket(socket.AF_UNIX)
+    noise.connect(daemon.socket)
+    noise.settimeout(10)
+    blob = os.urandom(1 << 16).replace(b"\n", b"\0") * 160
+    noise.sendall(blob)
+    assert b'"line_too_long"' in noise.recv(4096)
+    assert noise.recv(4096) == b""
+    noise.close()
+    assert daemon.json("status")["generation"] == 1
+
+
+def test_idle_costs_no_cpu(daemon):
+    clients = []
+    for _ in range(5):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(daemon.socket)
+        s.sendall(b'{"id": 1, "comm')
+        clients.append(s)
+
+    def ticks():
+        with open(f"/proc/{daemon.process.pid}/stat") as f:
+            return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
+
+    before = ticks()
+    time.sleep(1)
+    assert ticks() - before <= 3  # of 100
+    for s in clients:
+        s.close()

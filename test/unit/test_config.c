@@ -1,0 +1,730 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The configuration file: good ones give exactly their values, broken ones exactly their messages,
+// and nothing that can stand in a file does any harm.
+#include "config.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define BROKEN_DIR SOURCE_ROOT "/test/config"
+#define ADDRESS(a, b, c, d) ((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
+
+// What a run of the loader gave.
+struct outcome {
+	struct cgn_config *config;
+	char *errors;
+	size_t n_bytes;
+	unsigned n_errors;
+	struct config_warnings warnings;
+};
+
+static void outcome_fini(struct outcome *o)
+{
+	cgn_config_free(o->config);
+	free(o->errors);
+	config_warnings_free(&o->warnings);
+}
+
+static struct outcome load(const char *path)
+{
+	struct outcome o = {0};
+	FILE *f = open_memstream(&o.errors, &o.n_bytes);
+
+	o.config = config_load(path, f, &o.n_errors, &o.warnings);
+	fclose(f);
+	return o;
+}
+
+static struct outcome parse(const char *text, size_t n_bytes)
+{
+	struct outcome o = {0};
+	FILE *f = open_memstream(&o.errors, &o.n_bytes);
+
+	o.config = config_parse("t", text, n_bytes, f, &o.n_errors, &o.warnings);
+	fclose(f);
+	return o;
+}
+
+static char *read_text(const char *path, size_t *n_bytes)
+{
+	FILE *f = fopen(path, "rb");
+	struct stat st;
+	char *text;
+
+	assert_non_null(f);
+	assert_int_equal(fstat(fileno(f), &st), 0);
+	*n_bytes = (size_t)st.st_size;
+	text = calloc(1, *n_bytes + 1);
+	assert_non_null(text);
+	assert_int_equal(fread(text, 1, *n_bytes, f), *n_bytes);
+	fclose(f);
+	return text;
+}
+
+// ---- broken files
+
+static int is_yaml(const struct dirent *entry)
+{
+	size_t n = strlen(entry->d_name);
+
+	return n > 5 && !strcmp(entry->d_name + n - 5, ".yaml");
+}
+
+// "# expect: LINE:COLUMN: key: ..." lines at the head of a file, as the loader would write them.
+static char *expected_errors(const char *path, unsigned *n_lines)
+{
+	static const char mark[] = "# expect: ";
+	size_t n_text, n_bytes;
+	char *text = read_text(path, &n_text), *out;
+	FILE *f = open_memstream(&out, &n_bytes);
+
+	*n_lines = 0;
+	for (char *line = text; !strncmp(line, mark, sizeof(mark) - 1);) {
+		char *end = strchr(line, '\n');
+
+		assert_non_null(end);
+		fprintf(f, "%s:%.*s\n", path, (int)(end - line) - (int)sizeof(mark) + 1,
+			line + sizeof(mark) - 1);
+		++*n_lines;
+		line = end + 1;
+	}
+	fclose(f);
+	free(text);
+	return out;
+}
+
+static void every_broken_file_gives_exactly_its_messages(void **state)
+{
+	struct dirent **entries;
+	int n = scandir(BROKEN_DIR, &entries, is_yaml, alphasort);
+	unsigned n_with_several = 0, n_wrong = 0;
+
+	assert_true(n >= 50);
+	for (int i = 0; i < n; i++) {
+		char path[512];
+		unsigned n_lines;
+		struct outcome o;
+		char *expected;
+
+		snprintf(path, sizeof(path), BROKEN_DIR "/%s", entries[i]->d_name);
+		expected = expected_errors(path, &n_lines);
+		o = load(path);
+		if (!n_lines || o.config || o.n_errors != n_lines || strcmp(o.errors, expected)) {
+			print_error("%s: %s\n--- expected\n%s--- got\n%s", path,
+				n_lines ? "other messages" : "no \"# expect:\" line", expected,
+				o.errors);
+			n_wrong++;
+		}
+		n_with_several += n_lines > 1;
+		outcome_fini(&o);
+		free(expected);
+		free(entries[i]);
+	}
+	free(entries);
+	assert_int_equal(n_wrong, 0);
+	assert_true(n_with_several >= 3);
+}
+
+static void expect_only_error(struct outcome o, const char *error)
+{
+	assert_null(o.config);
+	assert_int_equal(o.n_errors, 1);
+	assert_string_equal(o.errors, error);
+	outcome_fini(&o);
+}
+
+static void what_is_no_readable_file_is_one_clear_error(void **state)
+{
+	char dir[] = "/tmp/test-config-XXXXXX", path[64], error[256];
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/f", dir);
+
+	snprintf(error, sizeof(error), "%s:1:1: file: cannot be read: No such file or directory\n",
+		path);
+	expect_only_error(load(path), error);
+	snprintf(error, sizeof(error), "%s:1:1: file: cannot be read: it is a directory\n", dir);
+	expect_only_error(load(dir), error);
+
+	assert_int_equal(mkfifo(path, 0600), 0); // nobody writes: must not wait
+	snprintf(error, sizeof(error), "%s:1:1: file: cannot be read: it is not a regular file\n",
+		path);
+	expect_only_error(load(path), error);
+	unlink(path);
+
+	assert_int_equal(close(open(path, O_WRONLY | O_CREAT, 0600)), 0);
+	snprintf(error, sizeof(error),
+		"%s:1:1: file: is empty; interfaces, pools and policies are needed\n", path);
+	expect_only_error(load(path), error);
+
+	assert_int_equal(truncate(path, CONFIG_FILE_MAX + 1), 0);
+	snprintf(error, sizeof(error),
+		"%s:1:1: file: is too large, at most 4194304 bytes are allowed\n", path);
+	expect_only_error(load(path), error);
+
+	if (geteuid()) { // root reads everything
+		assert_int_equal(chmod(path, 0), 0);
+		snprintf(error, sizeof(error), "%s:1:1: file: cannot be read: Permission denied\n",
+			path);
+		expect_only_error(load(path), error);
+	}
+	unlink(path);
+	rmdir(dir);
+}
+
+// ---- good files
+
+static void assert_prefix(const struct cgn_prefix *p, uint32_t address, uint8_t length)
+{
+	assert_int_equal(p->address, address);
+	assert_int_equal(p->length, length);
+}
+
+static void assert_ports(const struct cgn_port_range *p, uint16_t first, uint16_t last)
+{
+	assert_int_equal(p->first, first);
+	assert_int_equal(p->last, last);
+}
+
+static struct cgn_config *load_good(const char *path, struct outcome *o)
+{
+	*o = load(path);
+	assert_string_equal(o->errors, "");
+	assert_int_equal(o->n_errors, 0);
+	assert_int_equal(o->warnings.n, 0);
+	assert_non_null(o->config);
+	return o->config;
+}
+
+static void assert_default_runtime(const struct cgn_config *c)
+{
+	assert_int_equal(c->runtime.main_lcore, 0);
+	assert_int_equal(c->runtime.n_workers, 1);
+	assert_int_equal(c->runtime.worker_lcores[0], 1);
+	assert_false(c->runtime.share_cpus);
+	assert_true(c->runtime.hugepages);
+	assert_int_equal(c->runtime.memory_mb, 4096);
+	assert_int_equal(c->runtime.max_sessions, 4000000);
+	assert_int_equal(c->runtime.max_subscribers, 200000);
+	assert_int_equal(c->runtime.n_eal_args, 0);
+	assert_string_equal(c->control.socket, "/run/cgnat/cgnatd.sock");
+}
+
+static void assert_default_rest(const struct cgn_config *c)
+{
+	assert_int_equal(c->timeouts.udp, 300); // RFC 4787 REQ-5c
+	assert_int_equal(c->timeouts.tcp_established, 7440); // RFC 5382 REQ-5
+	assert_int_equal(c->timeouts.tcp_opening, 240);
+	assert_int_equal(c->timeouts.tcp_closing, 240);
+	assert_int_equal(c->timeouts.icmp, 60); // RFC 5508 REQ-2
+	assert_int_equal(c->timeouts.hold_down, 120); // RFC 6888 REQ-8
+	assert_int_equal(c->timeouts.fragment, 2);
+	assert_false(c->timeouts.non_conformant);
+	assert_false(c->tcp_midstream_forward);
+	assert_int_equal(c->icmp_refused, CGN_REFUSED_HOST_UNREACHABLE); // RFC 6888 REQ-11b
+	assert_int_equal(c->icmp_errors_per_s, 100);
+}
+
+static void the_minimal_file_has_every_default(void **state)
+{
+	struct outcome o;
+	const struct cgn_config *c = load_good(SOURCE_ROOT "/config/minimal.yaml", &o);
+	const struct cgn_pool *pool = c->pools;
+	const struct cgn_policy *policy = c->policies;
+
+	assert_default_runtime(c);
+	assert_default_rest(c);
+	assert_int_equal(c->n_interfaces, 2);
+	assert_int_equal(c->interfaces[0].role, CGN_INTERNAL);
+	assert_int_equal(c->interfaces[0].n_routes, 0);
+	assert_int_equal(c->interfaces[1].role, CGN_EXTERNAL);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(c->interfaces[i].mtu, 1500);
+		assert_int_equal(c->interfaces[i].vlan, 0);
+	}
+	assert_int_equal(c->n_pools, 1);
+	assert_ports(&pool->ports, 1024, 65535);
+	assert_int_equal(pool->allocation, CGN_ALLOCATION_DYNAMIC);
+	assert_int_equal(pool->block_size, 256);
+	assert_int_equal(pool->max_blocks, 4);
+	assert_int_equal(pool->n_reserved, 0);
+	assert_int_equal(c->n_policies, 1);
+	assert_int_equal(policy->n_destinations, 0);
+	assert_int_equal(policy->protocol, CGN_PROTO_ANY);
+	assert_int_equal(policy->n_destination_ports, 0);
+	assert_int_equal(policy->action, CGN_TRANSLATE);
+	assert_int_equal(policy->pool, 0);
+	assert_int_equal(policy->filtering_udp, CGN_FILTER_ENDPOINT_INDEPENDENT); // RFC 6888 REQ-7
+	assert_int_equal(policy->filtering_tcp, CGN_FILTER_ENDPOINT_INDEPENDENT);
+	assert_true(policy->hairpin); // RFC 4787 REQ-9
+	assert_int_equal(policy->limit_sessions, 0);
+	assert_int_equal(policy->limit_new_sessions_per_s, 0);
+	outcome_fini(&o);
+}
+
+static void assert_example_interfaces(const struct cgn_config *c)
+{
+	const struct cgn_interface *in = &c->interfaces[0], *out = &c->interfaces[1];
+
+	assert_int_equal(c->n_interfaces, 2);
+	assert_string_equal(in->name, "subscribers");
+	assert_int_equal(in->role, CGN_INTERNAL);
+	assert_string_equal(in->device, "0000:3b:00.0");
+	assert_int_equal(in->n_addresses, 1);
+	assert_prefix(&in->addresses[0], ADDRESS(100, 64, 0, 1), 10);
+	assert_int_equal(in->mtu, 1500);
+	assert_int_equal(in->vlan, 0);
+	assert_int_equal(in->n_routes, 1);
+	assert_prefix(&in->routes[0].prefix, ADDRESS(10, 0, 0, 0), 8);
+	assert_int_equal(in->routes[0].via, ADDRESS(100, 64, 0, 2));
+	assert_string_equal(out->name, "internet");
+	assert_int_equal(out->role, CGN_EXTERNAL);
+	assert_string_equal(out->device, "0000:3b:00.1");
+	assert_int_equal(out->n_addresses, 1);
+	assert_prefix(&out->addresses[0], ADDRESS(192, 0, 2, 2), 24);
+	assert_int_equal(out->mtu, 1500);
+	assert_int_equal(out->vlan, 200);
+	assert_int_equal(out->n_routes, 1);
+	assert_prefix(&out->routes[0].prefix, 0, 0);
+	assert_int_equal(out->routes[0].via, ADDRESS(192, 0, 2, 1));
+}
+
+static void assert_example_pool(const struct cgn_pool *p)
+{
+	const struct cgn_address_range ranges[] = {
+		// sorted, in the file they are not
+		{ADDRESS(198, 51, 100, 7), ADDRESS(198, 51, 100, 7)},
+		{ADDRESS(198, 51, 100, 20), ADDRESS(198, 51, 100, 29)},
+		{ADDRESS(203, 0, 113, 0), ADDRESS(203, 0, 113, 15)},
+	};
+
+	assert_string_equal(p->name, "residential");
+	assert_int_equal(p->n_ranges, 3);
+	assert_memory_equal(p->ranges, ranges, sizeof(ranges));
+	assert_ports(&p->ports, 1024, 65535);
+	assert_int_equal(p->allocation, CGN_ALLOCATION_DYNAMIC);
+	assert_int_equal(p->block_size, 256);
+	assert_int_equal(p->max_blocks, 4);
+	assert_int_equal(p->n_reserved, 2);
+	assert_ports(&p->reserved[0], 5060, 5060);
+	assert_ports(&p->reserved[1], 6000, 6063);
+}
+
+static void assert_example_policies(const struct cgn_policy *p)
+{
+	assert_string_equal(p[0].name, "no-smtp");
+	assert_int_equal(p[0].n_sources, 2);
+	assert_prefix(&p[0].sources[0], ADDRESS(100, 64, 0, 0), 10);
+	assert_prefix(&p[0].sources[1], ADDRESS(10, 0, 0, 0), 8);
+	assert_int_equal(p[0].n_destinations, 0);
+	assert_int_equal(p[0].protocol, CGN_PROTO_TCP);
+	assert_int_equal(p[0].n_destination_ports, 1);
+	assert_ports(&p[0].destination_ports[0], 25, 25);
+	assert_int_equal(p[0].action, CGN_DROP);
+
+	assert_string_equal(p[1].name, "partner-network");
+	assert_int_equal(p[1].n_sources, 1);
+	assert_int_equal(p[1].n_destinations, 1);
+	assert_prefix(&p[1].destinations[0], ADDRESS(198, 18, 0, 0), 15);
+	assert_int_equal(p[1].protocol, CGN_PROTO_TCP);
+	assert_int_equal(p[1].n_destination_ports, 2);
+	assert_ports(&p[1].destination_ports[0], 443, 443);
+	assert_ports(&p[1].destination_ports[1], 8000, 8100);
+	assert_int_equal(p[1].action, CGN_BYPASS);
+
+	assert_string_equal(p[2].name, "home-users");
+	assert_int_equal(p[2].n_sources, 2);
+	assert_int_equal(p[2].protocol, CGN_PROTO_ANY);
+	assert_int_equal(p[2].action, CGN_TRANSLATE);
+	assert_int_equal(p[2].pool, 0);
+	assert_int_equal(p[2].filtering_udp, CGN_FILTER_ENDPOINT_INDEPENDENT);
+	assert_int_equal(p[2].filtering_tcp, CGN_FILTER_ENDPOINT_INDEPENDENT);
+	assert_true(p[2].hairpin);
+	assert_int_equal(p[2].limit_sessions, 4000);
+	assert_int_equal(p[2].limit_new_sessions_per_s, 500);
+}
+
+static void the_full_example_has_its_values(void **state)
+{
+	struct outcome o;
+	const struct cgn_config *c = load_good(SOURCE_ROOT "/config/cgnatd.yaml", &o);
+
+	assert_default_runtime(c);
+	assert_example_interfaces(c);
+	assert_int_equal(c->n_pools, 1);
+	assert_example_pool(c->pools);
+	assert_int_equal(c->n_policies, 3);
+	assert_example_policies(c->policies);
+	assert_default_rest(c);
+	outcome_fini(&o);
+}
+
+#define INTERFACES \
+	"interfaces:\n" \
+	"- {name: in, role: internal, device: net_null0, addresses: [100.64.0.1/10]}\n" \
+	"- {name: out, role: external, device: net_null1, addresses: [192.0.2.2/24]}\n"
+#define POOLS "pools: [{name: a, addresses: [203.0.113.0/28]}]\n"
+#define POLICIES "policies: [{name: all}]\n"
+
+static struct outcome parse_good(const char *text)
+{
+	struct outcome o = parse(text, strlen(text));
+
+	assert_string_equal(o.errors, "");
+	assert_non_null(o.config);
+	return o;
+}
+
+// Every key at a value that is not its default.
+static void values_other_than_the_defaults_are_taken(void **state)
+{
+	struct outcome o = parse_good(INTERFACES POOLS POLICIES
+		"runtime: {main-lcore: 5, worker-lcores: [127, 1-3], share-cpus: true, hugepages: "
+		"false,\n"
+		"  memory-mb: 64, max-sessions: 256, max-subscribers: 4, eal-args: "
+		"[--log-level=8, -v]}\n"
+		"control: {socket: /tmp/s}\n"
+		"timeouts: {udp: 120, tcp-established: 604800, tcp-opening: 1, tcp-closing: 241,\n"
+		"  icmp: 61, hold-down: 604800, fragment: 3, non-conformant: true}\n"
+		"tcp-midstream: forward-if-mapped\n"
+		"icmp: {refused: admin-prohibited, errors-per-second: 7}\n");
+	const struct cgn_config *c = o.config;
+	const uint32_t lcores[] = {127, 1, 2, 3};
+
+	assert_int_equal(c->runtime.main_lcore, 5);
+	assert_int_equal(c->runtime.n_workers, 4);
+	assert_memory_equal(c->runtime.worker_lcores, lcores, sizeof(lcores));
+	assert_true(c->runtime.share_cpus);
+	assert_false(c->runtime.hugepages);
+	assert_int_equal(c->runtime.memory_mb, 64);
+	assert_int_equal(c->runtime.max_sessions, 256);
+	assert_int_equal(c->runtime.max_subscribers, 4);
+	assert_int_equal(c->runtime.n_eal_args, 2);
+	assert_string_equal(c->runtime.eal_args[0], "--log-level=8");
+	assert_string_equal(c->runtime.eal_args[1], "-v");
+	assert_string_equal(c->control.socket, "/tmp/s");
+	assert_int_equal(c->timeouts.udp, 120);
+	assert_int_equal(c->timeouts.tcp_established, 604800);
+	assert_int_equal(c->timeouts.tcp_opening, 1); // RFC 7857 2.1
+	assert_int_equal(c->timeouts.tcp_closing, 241);
+	assert_int_equal(c->timeouts.icmp, 61);
+	assert_int_equal(c->timeouts.hold_down, 604800);
+	assert_int_equal(c->timeouts.fragment, 3);
+	assert_true(c->timeouts.non_conformant);
+	assert_true(c->tcp_midstream_forward);
+	assert_int_equal(c->icmp_refused, CGN_REFUSED_ADMIN_PROHIBITED);
+	assert_int_equal(c->icmp_errors_per_s, 7);
+	assert_int_equal(o.warnings.n, 0);
+	outcome_fini(&o);
+}
+
+static void worker_lcores_have_several_forms(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t n, first, last;
+	} forms[] = {{"3", 1, 3, 3}, {"\"1-4\"", 4, 1, 4}, {"1-4", 4, 1, 4}, {"1,3-5", 4, 1, 5},
+		{"[1, \"3-5\"]", 4, 1, 5}, {"1-32", 32, 1, 32}};
+
+	for (unsigned i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		char text[1024];
+		struct outcome o;
+
+		snprintf(text, sizeof(text),
+			INTERFACES POOLS POLICIES "runtime: {worker-lcores: %s}\n", forms[i].text);
+		if (strchr(forms[i].text, ',') && *forms[i].text != '[')
+			snprintf(text, sizeof(text),
+				INTERFACES POOLS POLICIES "runtime:\n  worker-lcores: %s\n",
+				forms[i].text);
+		o = parse_good(text);
+		assert_int_equal(o.config->runtime.n_workers, forms[i].n);
+		assert_int_equal(o.config->runtime.worker_lcores[0], forms[i].first);
+		assert_int_equal(o.config->runtime.worker_lcores[forms[i].n - 1], forms[i].last);
+		outcome_fini(&o);
+	}
+}
+
+static void pools_policies_and_interfaces_take_their_other_forms(void **state)
+{
+	struct outcome o = parse_good(
+		"policies:\n" // before the pools they name
+		"- {name: p0, action: bypass, match: {protocol: gre, destination: [192.0.2.77]}}\n"
+		"- {name: p1, action: drop, match: {protocol: 255}}\n"
+		"- {name: p2, match: {protocol: 17, destination-ports: [53, 1-65535]}, pool: b,\n"
+		"   hairpin: false, limits: {sessions: 1}}\n"
+		"- {name: p3, match: {}, pool: a, limits: {new-sessions-per-second: 10000000}}\n"
+		"pools:\n"
+		"- {name: a, addresses: [203.0.113.9, 203.0.113.0-203.0.113.8], ports: 1-65535,\n"
+		"   block-size: 16384, max-blocks: 64, reserved-ports: [30, 10-19, 20, 40-50]}\n"
+		"- {name: b, addresses: [192.0.2.128/25], ports: 60000-60015, block-size: 16}\n"
+		"interfaces:\n"
+		"- {name: in.0_-9, role: internal, device: 'eth_x,a=[1,2]', addresses: [10.0.0.0/31, "
+		"10.0.0.5/32],\n"
+		"   mtu: 68, vlan: 4094, routes: [{prefix: 10.9.9.9, via: 10.0.0.1}]}\n"
+		"- {name: out, role: external, device: '3B:0a.7', addresses: [192.0.2.2/24, "
+		"192.0.2.3/25], mtu: 9600}\n");
+	const struct cgn_config *c = o.config;
+
+	assert_int_equal(c->policies[0].protocol, 47);
+	assert_prefix(&c->policies[0].destinations[0], ADDRESS(192, 0, 2, 77), 32);
+	assert_int_equal(c->policies[1].protocol, 255);
+	assert_int_equal(c->policies[2].protocol, CGN_PROTO_UDP);
+	assert_int_equal(c->policies[2].pool, 1);
+	assert_ports(&c->policies[2].destination_ports[1], 1, 65535);
+	assert_false(c->policies[2].hairpin);
+	assert_int_equal(c->policies[2].limit_sessions, 1);
+	assert_int_equal(c->policies[3].pool, 0);
+	assert_int_equal(c->policies[3].limit_new_sessions_per_s, 10000000);
+	assert_int_equal(c->pools[0].n_ranges, 2);
+	assert_int_equal(c->pools[0].ranges[0].first, ADDRESS(203, 0, 113, 0));
+	assert_int_equal(c->pools[0].ranges[1].last, ADDRESS(203, 0, 113, 9));
+	assert_int_equal(c->pools[0].block_size, 16384);
+	assert_int_equal(c->pools[0].max_blocks, 64);
+	assert_int_equal(c->pools[0].n_reserved, 3); // 10-19 and 20 touch
+	assert_ports(&c->pools[0].reserved[0], 10, 20);
+	assert_ports(&c->pools[0].reserved[1], 30, 30);
+	assert_ports(&c->pools[0].reserved[2], 40, 50);
+	assert_int_equal(c->pools[1].block_size, 16);
+	assert_string_equal(c->interfaces[0].name, "in.0_-9");
+	assert_string_equal(c->interfaces[0].device, "eth_x,a=[1,2]");
+	assert_prefix(&c->interfaces[0].addresses[1], ADDRESS(10, 0, 0, 5), 32);
+	assert_int_equal(c->interfaces[0].mtu, 68);
+	assert_int_equal(c->interfaces[0].vlan, 4094);
+	assert_prefix(&c->interfaces[0].routes[0].prefix, ADDRESS(10, 9, 9, 9), 32);
+	assert_string_equal(c->interfaces[1].device, "3B:0a.7");
+	assert_int_equal(c->interfaces[1].mtu, 9600);
+	outcome_fini(&o);
+}
+
+static void questionable_values_are_warnings(void **state)
+{
+	static const char *const warnings[] = {
+		"t:5:49: pools[0].ports: the last 185 of the ports 1024-3000 fill no block of 256 "
+		"and stay unused",
+		"t:6:3: pools[1]: no policy uses it",
+		"t:9:3: policies[1]: is never reached, policy all takes everything",
+		"t:10:17: timeouts.udp: 30 s is not conformant, the minimum is 120 s (RFC 4787 REQ-5)",
+		"t:10:38: timeouts.tcp-established: 60 s is not conformant, the minimum is 7440 s "
+		"(RFC 5382 REQ-5)",
+		"t:10:55: timeouts.tcp-closing: 10 s is not conformant, the minimum is 240 s "
+		"(RFC 5382 REQ-5)",
+		"t:10:65: timeouts.icmp: 5 s is not conformant, the minimum is 60 s (RFC 5508 REQ-2)",
+		"t:10:79: timeouts.hold-down: 0 s is short, ports should rest for 120 s "
+		"(RFC 6888 REQ-8)",
+		"t:10:92: timeouts.fragment: 1 s is not conformant, the minimum is 2 s "
+		"(RFC 6146 3.4)",
+	};
+	struct outcome o = parse_good(INTERFACES
+		"pools:\n"
+		"- {name: a, addresses: [203.0.113.0/28], ports: 1024-3000}\n"
+		"- {name: b, addresses: [198.51.100.1]}\n"
+		"policies:\n"
+		"- {name: all, pool: a}\n"
+		"- {name: late, pool: a}\n"
+		"timeouts: {udp: 30, tcp-established: 60, tcp-closing: 10, icmp: 5, hold-down: 0, "
+		"fragment: 1, non-conformant: true}\n");
+
+	for (unsigned i = 0; i < o.warnings.n && i < sizeof(warnings) / sizeof(warnings[0]); i++)
+		assert_string_equal(o.warnings.lines[i], warnings[i]);
+	assert_int_equal(o.warnings.n, sizeof(warnings) / sizeof(warnings[0]));
+	outcome_fini(&o);
+}
+
+static void warnings_and_the_error_count_may_be_left_out(void **state)
+{
+	static const char good[] = INTERFACES POOLS POLICIES "timeouts: {hold-down: 0}\n";
+	struct cgn_config *c = config_parse("t", good, strlen(good), stderr, NULL, NULL);
+
+	assert_non_null(c);
+	cgn_config_free(c);
+	cgn_config_free(NULL);
+}
+
+// ---- large files
+
+// The text of `format` for i in 0..n-1 between `head` and `tail`.
+static char *repeat(const char *head, const char *format, unsigned n, const char *tail)
+{
+	char *text;
+	size_t n_bytes;
+	FILE *f = open_memstream(&text, &n_bytes);
+
+	fputs(head, f);
+	for (unsigned i = 0; i < n; i++) {
+		char address[32];
+
+		snprintf(address, sizeof(address), "%u.%u.%u.%u", 11 + (i >> 24), i >> 16 & 255,
+			i >> 8 & 255, i & 255);
+		fprintf(f, format, address);
+	}
+	fputs(tail, f);
+	fclose(f);
+	return text;
+}
+
+static void long_lists_are_fine(void **state)
+{
+	char *text = repeat(INTERFACES POOLS
+		"policies: [{name: cdn, action: bypass, match: {destination: [",
+		"%s, ", 100000, "]}}, {name: all}]\n");
+	struct outcome o = parse_good(text);
+
+	assert_int_equal(o.config->policies[0].n_destinations, 100000);
+	outcome_fini(&o);
+	free(text);
+
+	text = repeat(INTERFACES POLICIES "pools: [{name: a, addresses: [", "%s, ", 65536, "]}]\n");
+	o = parse_good(text);
+	assert_int_equal(o.config->pools[0].n_ranges, 65536);
+	outcome_fini(&o);
+	free(text);
+
+	text = repeat(POOLS POLICIES
+		"interfaces:\n"
+		"- {name: in, role: internal, device: net_null0, addresses: [100.64.0.1/10]}\n"
+		"- name: out\n  role: external\n  device: net_null1\n  addresses: [192.0.2.2/24]\n"
+		"  routes:\n",
+		"  - {prefix: %s, via: 192.0.2.1}\n", CONFIG_ROUTES_MAX, "");
+	o = parse_good(text);
+	assert_int_equal(o.config->interfaces[1].n_routes, CONFIG_ROUTES_MAX);
+	outcome_fini(&o);
+	free(text);
+}
+
+static void large_nonsense_is_refused_quickly(void **state)
+{
+	static const char *const pieces[] = {"[", "{", "- ", "? ", "a: ", "[a,", "- a\n", "\n",
+		"\"", "&a ", "!t ", "'", "#", "a\n", "---\n", "%T\n", "{a: ", "[]: ", "x: 1\n",
+		"pools: 1\n"};
+	char *text = malloc(CONFIG_FILE_MAX);
+
+	assert_non_null(text);
+	for (unsigned i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+		size_t n = strlen(pieces[i]), n_bytes = 0;
+		struct timespec from, to;
+		struct outcome o;
+
+		while (n_bytes + n <= 256 * 1024) {
+			memcpy(text + n_bytes, pieces[i], n);
+			n_bytes += n;
+		}
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+		o = parse(text, n_bytes);
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+		assert_null(o.config);
+		assert_true(o.n_errors > 0);
+		if (to.tv_sec - from.tv_sec > 10)
+			fail_msg("\"%s\" took %ld s", pieces[i], (long)(to.tv_sec - from.tv_sec));
+		outcome_fini(&o);
+	}
+	free(text);
+}
+
+// ---- mutations
+
+// Either a configuration or errors that are each one line at a place; never anything else.
+static void check_outcome(const char *text, size_t n_bytes)
+{
+	struct outcome o = parse(text, n_bytes);
+	unsigned n_lines = 0, line, column;
+	int n_read;
+
+	for (char *p = o.errors; *p; p = strchr(p, '\n') + 1) {
+		assert_int_equal(sscanf(p, "t:%u:%u: %n", &line, &column, &n_read), 2);
+		assert_true(line >= 1 && column >= 1);
+		assert_non_null(strchr(p, '\n'));
+		n_lines++;
+	}
+	assert_int_equal(o.n_errors, n_lines);
+	assert_true(!o.config == (n_lines > 0));
+	assert_int_equal(strlen(o.errors), o.n_bytes);
+	outcome_fini(&o);
+}
+
+static void a_file_cut_anywhere_does_no_harm(void **state)
+{
+	size_t n_bytes;
+	char *text = read_text(SOURCE_ROOT "/config/cgnatd.yaml", &n_bytes);
+
+	for (size_t n = 0; n <= n_bytes; n++) {
+		char *cut = malloc(n ? n : 1); // exactly: reading behind its end is seen by ASan
+
+		assert_non_null(cut);
+		memcpy(cut, text, n);
+		check_outcome(cut, n);
+		free(cut);
+	}
+	free(text);
+}
+
+static void a_mutated_file_does_no_harm(void **state)
+{
+	static const char specials[] =
+		"[]{}:,-#&*!|>'\"%@`?\t\n \\0159/.~<=\x00\x01\x7f\x80\xc2\xff";
+	const char *given = getenv("CGNAT_TEST_SEED");
+	unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
+	size_t n_bytes;
+	char *text = read_text(SOURCE_ROOT "/config/cgnatd.yaml", &n_bytes);
+
+	print_message("CGNAT_TEST_SEED=%u\n", seed);
+	for (unsigned i = 0; i < 3000; i++) {
+		size_t n = n_bytes;
+		char *m = malloc(n + 64);
+
+		assert_non_null(m);
+		memcpy(m, text, n);
+		for (unsigned k = (unsigned)rand_r(&seed) % 8 + 1; k; k--) {
+			size_t at = (unsigned)rand_r(&seed) % n;
+			char special = specials[(unsigned)rand_r(&seed) % (sizeof(specials) - 1)];
+
+			switch (rand_r(&seed) % 4) {
+			case 0:
+				m[at] ^= (char)(1 << rand_r(&seed) % 8);
+				break;
+			case 1:
+				m[at] = special;
+				break;
+			case 2:
+				memmove(m + at, m + at + 1, --n - at);
+				break;
+			default:
+				memmove(m + at + 1, m + at, n++ - at);
+				m[at] = special;
+			}
+		}
+		check_outcome(m, n);
+		free(m);
+	}
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_broken_file_gives_exactly_its_messages),
+		cmocka_unit_test(what_is_no_readable_file_is_one_clear_error),
+		cmocka_unit_test(the_minimal_file_has_every_default),
+		cmocka_unit_test(the_full_example_has_its_values),
+		cmocka_unit_test(values_other_than_the_defaults_are_taken),
+		cmocka_unit_test(worker_lcores_have_several_forms),
+		cmocka_unit_test(pools_policies_and_interfaces_take_their_other_forms),
+		cmocka_unit_test(questionable_values_are_warnings),
+		cmocka_unit_test(warnings_and_the_error_count_may_be_left_out),
+		cmocka_unit_test(long_lists_are_fine),
+		cmocka_unit_test(large_nonsense_is_refused_quickly),
+		cmocka_unit_test(a_file_cut_anywhere_does_no_harm),
+		cmocka_unit_test(a_mutated_file_does_no_harm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
