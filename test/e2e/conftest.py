@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fixtures: one lab for all tests, one cgnatd per file unless a test starts its own.
+
+A file says with CONFIG = config(...) how its cgnatd is configured. After every test each cgnatd
+that still runs must account for every packet and have said nothing a sanitizer would say.
+
+  CGNATD_BUILD        the build directory (default build)
+  CGNATD_E2E_SECONDS  how long the long tests run (default 10; scripts/test says 60)
+"""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+import daemon as cgnatd  # noqa: E402
+from lab import Lab  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def lab():
+    for program in ("cgnatd", "cgnatctl"):
+        assert os.access(cgnatd.BUILD / program, os.X_OK), f"{cgnatd.BUILD / program} is not built"
+    lab = Lab()
+    yield lab
+    lab.close()
+
+
+@pytest.fixture(scope="session")
+def long_s():
+    return int(os.environ.get("CGNATD_E2E_SECONDS", "10"))
+
+
+class Fleet:
+    """Every cgnatd a test starts: accounted for after the test, gone at the end."""
+
+    def __init__(self, lab):
+        self.lab, self.daemons = lab, []
+
+    def make(self, conf, **kw):
+        d = cgnatd.Daemon(self.lab, conf, **kw)
+        self.daemons.append(d)
+        return d
+
+    def start(self, conf, **kw):
+        return self.make(conf, **kw).start()
+
+    def check(self):
+        for d in self.daemons:
+            if d.process is not None:
+                d.check_log()
+            if d.running():
+                d.check_account()
+
+    def close(self):
+        try:
+            for d in self.daemons:
+                if d.running():
+                    d.stop()
+        finally:
+            for d in self.daemons:
+                d.close()
+
+
+@pytest.fixture(scope="module")
+def module_fleet(lab):
+    fleet = Fleet(lab)
+    yield fleet
+    fleet.close()
+
+
+@pytest.fixture(scope="module")
+def module_nat(module_fleet, request):
+    return module_fleet.start(getattr(request.module, "CONFIG", cgnatd.config()))
+
+
+@pytest.fixture
+def nat(module_nat, module_fleet):
+    """The file's cgnatd."""
+    assert module_nat.running(), "cgnatd died in an earlier test:\n" + module_nat.log()
+    yield module_nat
+    assert module_nat.running(), "cgnatd died:\n" + module_nat.log()
+    module_fleet.check()
+
+
+@pytest.fixture
+def fleet(lab):
+    """For tests that start cgnatd themselves."""
+    fleet = Fleet(lab)
+    yield fleet
+    try:
+        fleet.check()
+    finally:
+        fleet.close()

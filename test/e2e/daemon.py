@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""cgnatd in the namespace `nat`: its config from a dict, its life, and what cgnatctl says of it."""
+import collections
+import contextlib
+import copy
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import lab as topology
+from lab import die_with_parent
+
+REPO = pathlib.Path(__file__).resolve().parents[2]
+BUILD = REPO / os.environ.get("CGNATD_BUILD", "build")
+START_S = 30
+SANITIZER_WORDS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "UndefinedBehavior")
+
+
+def build_option(name):
+    path = BUILD / "meson-info" / "intro-buildoptions.json"
+    options = json.loads(path.read_text()) if path.exists() else []
+    return next((o["value"] for o in options if o["name"] == name), None)
+
+
+SANITIZED = build_option("b_sanitize") not in (None, "none", [])
+STOP_S = 15 if SANITIZED else 2  # the leak check walks the whole memory
+
+BASE = {
+    "runtime": {"main-lcore": 0, "worker-lcores": [1], "share-cpus": True, "hugepages": False,
+                "memory-mb": 512, "max-sessions": 65536, "max-subscribers": 1024},
+    "control": {},
+    "interfaces": [
+        {"name": "subscribers", "role": "internal",
+         "device": "net_af_packet0,iface=inside,framecnt=4096,blocksz=65536",
+         "addresses": [topology.NAT_INSIDE + "/10"],
+         "routes": [{"prefix": "10.0.0.0/8", "via": "100.64.0.2"}]},
+        {"name": "internet", "role": "external",
+         "device": "net_af_packet1,iface=outside,framecnt=4096,blocksz=65536",
+         "addresses": [topology.NAT_OUTSIDE + "/24"],
+         "routes": [{"prefix": "0.0.0.0/0", "via": topology.ROUTER}]},
+    ],
+    "pools": [{"name": "residential", "addresses": [topology.POOL], "block-size": 256}],
+    "policies": [{"name": "home-users", "match": {"source": ["100.64.0.0/10"]},
+                  "pool": "residential"}],
+}
+
+
+def config(**changes):
+    """BASE with changes: a dict is merged into the section, `pool`, `policy`, `inside` and
+    `outside` into the one pool, policy or interface, anything else replaces."""
+    c = copy.deepcopy(BASE)
+    places = {"pool": c["pools"][0], "policy": c["policies"][0], "inside": c["interfaces"][0],
+              "outside": c["interfaces"][1]}
+    for key, value in changes.items():
+        key = key.replace("_", "-")
+        if key in places:
+            places[key].update(value)
+        elif isinstance(value, dict):
+            c.setdefault(key, {}).update(value)
+        else:
+            c[key] = value
+    return c
+
+
+class Refused(Exception):
+    """cgnatctl ended with something other than 0."""
+
+    def __init__(self, code, message):
+        super().__init__(f"exit {code}: {message}")
+        self.code, self.message = code, message
+
+
+class Daemon:
+    """One run of cgnatd. Everything it needs is in a directory of its own, unless `socket` is given."""
+
+    def __init__(self, lab, conf, socket_path=None):
+        self.lab = lab
+        self.dir = tempfile.TemporaryDirectory(prefix="cgnat-e2e-")
+        d = pathlib.Path(self.dir.name)
+        self.socket = str(socket_path or d / "cgnatd.sock")
+        self.config_path, self.stderr_path = d / "cgnatd.yaml", d / "stderr"
+        self.config = copy.deepcopy(conf)
+        self.config["control"]["socket"] = self.socket
+        self.config_path.write_text(json.dumps(self.config, indent=2))  # JSON is YAML
+        self.process = None
+
+    # ---- life
+
+    def spawn(self):
+        """Starts the process and does not wait for it."""
+        notify = str(pathlib.Path(self.dir.name) / "notify")
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(notify)
+        self.notify.settimeout(0.1)
+        env = dict(os.environ, NOTIFY_SOCKET=notify)
+        supp = f"suppressions={REPO / 'test' / 'lsan.supp'}:print_suppressions=0"
+        env.setdefault("LSAN_OPTIONS", supp)
+        env.setdefault("ASAN_OPTIONS", "detect_leaks=1")
+        env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+        with open(self.stderr_path, "wb") as err:
+            self.process = subprocess.Popen(
+                ["ip", "netns", "exec", self.lab.names["nat"], str(BUILD / "cgnatd"), "-c",
+                 str(self.config_path)],
+                stdin=subprocess.DEVNULL, stdout=err, stderr=err, env=env,
+                preexec_fn=die_with_parent)
+
+    def start(self):
+        self.spawn()
+        end = time.monotonic() + START_S
+        while True:
+            with contextlib.suppress(TimeoutError):
+                if b"READY=1" in self.notify.recv(4096):
+                    return self
+            if self.process.poll() is not None:
+                raise AssertionError(f"cgnatd ended at start, exit {self.process.returncode}:\n"
+                                     + self.log())
+            if time.monotonic() > end:
+                self.kill()
+                raise AssertionError(f"cgnatd was not ready within {START_S} s:\n" + self.log())
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self):
+        """SIGTERM, and everything a clean end promises. Returns the seconds it took."""
+        assert self.running(), f"cgnatd died, exit {self.process.returncode}:\n" + self.log()
+        t = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"cgnatd still ran {STOP_S} s after SIGTERM:\n" + self.log())
+        took = time.monotonic() - t
+        assert code == 0, f"exit {code} after SIGTERM:\n" + self.log()
+        self.check_log()
+        assert not os.path.exists(self.socket), "the control socket was left behind"
+        return took
+
+    def kill(self):
+        if self.running():
+            self.process.kill()
+            self.process.wait()
+
+    def close(self):
+        self.kill()
+        if self.process is not None:
+            self.notify.close()
+        self.dir.cleanup()
+
+    def log(self):
+        return self.stderr_path.read_text(errors="replace")
+
+    def check_log(self):
+        text = self.log()
+        assert not any(w in text for w in SANITIZER_WORDS), text
+
+    # ---- what it says
+
+    def ctl_raw(self, *args, timeout=60):
+        """cgnatctl with these arguments: exit status, stdout, stderr."""
+        return ctl_raw("--socket", self.socket, *args, timeout=timeout)
+
+    def ctl(self, *args):
+        """The JSON answer of one command."""
+        p = self.ctl_raw("--json", *args)
+        if p.returncode != 0:
+            raise Refused(p.returncode, p.stderr + ("" if self.running() else self.log()))
+        return json.loads(p.stdout)
+
+    def counters(self):
+        return self.ctl("show", "counters")
+
+    def drops(self):
+        """The reasons that were counted."""
+        return {k: v for k, v in self.ctl("show", "drops").items() if v}
+
+    def account(self):
+        """(what came, what became of it, the numbers); equal when no packet is on its way."""
+        c, d = self.counters(), self.drops()
+        came = c["rx_packets"] + c["originated"]
+        went = c["tx_packets"] + sum(d.values()) + c["consumed"] + c["held"]
+        return came, went, {**c, "drops": d}
+
+    def check_account(self):
+        end = time.monotonic() + 5
+        while True:
+            came, went, numbers = self.account()
+            if came == went:
+                return numbers
+            assert time.monotonic() < end, f"packets unaccounted for: {came - went}: {numbers}"
+            time.sleep(0.1)
+
+    def settle(self):
+        """Waits until everything that was sent has been received and accounted for: frames lie in
+        the device's ring for a moment, where nobody counts them. Returns the numbers."""
+        numbers = self.check_account()
+        while True:
+            time.sleep(0.06)
+            last, numbers = numbers, self.check_account()
+            if last["rx_packets"] == numbers["rx_packets"]:
+                return numbers
+
+    @contextlib.contextmanager
+    def counting(self):
+        """Yields a Counter that holds, after the block, what the block changed: counters by name
+        and drops by REASON, zeros left out."""
+        def snapshot():
+            n = self.settle()
+            return n.pop("drops") | n
+
+        before, delta = snapshot(), collections.Counter()
+        yield delta
+        after = snapshot()
+        for key in after:
+            if after[key] != before.get(key, 0):
+                delta[key] = after[key] - before.get(key, 0)
+
+
+def ctl_raw(*args, timeout=60):
+    return subprocess.run([str(BUILD / "cgnatctl"), *args], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=timeout)
+
+
+class Client:
+    """A client of the control socket that may say anything."""
+
+    def __init__(self, path):
+        self.s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.s.settimeout(10)
+        self.s.connect(path)
+        self.buffer = b""
+
+    def line(self):
+        while b"\n" not in self.buffer:
+            chunk = self.s.recv(65536)
+            if not chunk:
+                return None
+            self.buffer += chunk
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return json.loads(line)
+
+    def ask(self, **request):
+        self.s.sendall(json.dumps(request).encode() + b"\n")
+        return self.line()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.s.close()

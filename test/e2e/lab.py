@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Three network namespaces on this machine, with cgnatd's place in the middle.
+
+    sub  eth0 -------- inside  nat  outside -------- eth0  net
+    100.64.0.x/10      (no addresses: cgnatd's)      192.0.2.1/24, servers on lo
+
+The kernel of `nat` drops every frame, so that only cgnatd answers and forwards; those of `sub` and
+`net` are ordinary hosts. A socket stays in the namespace it was made in: `with lab.inside("sub")`
+makes it there, and the test goes on using it from outside.
+"""
+import contextlib
+import ctypes
+import os
+import re
+import resource
+import signal
+import subprocess
+
+CLONE_NEWNET = 0x40000000
+PR_SET_PDEATHSIG = 1
+PREFIX = "cgnat-e2e"
+
+NAT_INSIDE = "100.64.0.1"
+NAT_OUTSIDE = "192.0.2.2"
+ROUTER = "192.0.2.1"
+SERVERS = ["198.51.100.1", "198.51.100.2", "198.51.100.3"]
+SUBSCRIBERS = [f"100.64.1.{i}" for i in range(1, 201)]
+STRANGER = "10.9.9.9"  # an address on the subscribers' side that no policy knows
+POOL = "203.0.113.0/28"
+POOL_ONLINK = "192.0.2.64/28"  # inside the outer interface's own prefix
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run(*argv, **kw):
+    """Runs a command to its end and returns its output; a failure shows what it said."""
+    p = subprocess.run(argv, stdin=subprocess.DEVNULL if "input" not in kw else None,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
+    if p.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)}: exit {p.returncode}\n{p.stdout}")
+    return p.stdout
+
+
+def die_with_parent():
+    """In a child, before exec: a killed test run leaves no daemon behind."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def setns(fd):
+    if libc.setns(fd, CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def remove_namespace(name):
+    """Deletes a namespace of ours and ends what still runs inside it."""
+    pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout
+    for pid in pids.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(["ip", "netns", "delete", name], capture_output=True)
+
+
+def remove_leftovers():
+    """Namespaces of test runs that no longer live."""
+    for line in run("ip", "netns", "list").splitlines():
+        name = line.split()[0] if line.split() else ""
+        m = re.fullmatch(PREFIX + r"-(\d+)-\w+", name)
+        if m and not os.path.exists(f"/proc/{m[1]}"):
+            remove_namespace(name)
+
+
+class Lab:
+    def __init__(self):
+        if os.geteuid() != 0:
+            raise PermissionError("the end-to-end tests make network namespaces: run them as root")
+        remove_leftovers()
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self.names = {n: f"{PREFIX}-{os.getpid()}-{n}" for n in ("sub", "nat", "net")}
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self):
+        for ns in self.names.values():
+            run("ip", "netns", "add", ns)
+        for n in self.names:
+            self.sh(n, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 "
+                       "net.ipv6.conf.default.disable_ipv6=1 net.ipv4.icmp_ratelimit=0 "
+                       "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 "
+                       "net.core.somaxconn=8192 net.ipv4.tcp_max_syn_backlog=8192 "
+                       "net.ipv4.tcp_syncookies=0")
+        for n, peer in (("sub", "inside"), ("net", "outside")):
+            self.ip("nat", f"link add {peer} type veth peer name eth0 netns {self.names[n]}")
+            self._plain(n, "eth0")
+            self._plain("nat", peer)
+            self.ip(n, "link set lo up")
+        self.ip("sub", "addr add 100.64.0.2/10 dev eth0\n"
+                + "".join(f"addr add {a}/10 dev eth0\n" for a in SUBSCRIBERS)
+                + f"addr add {STRANGER}/32 dev eth0\n"
+                + f"route add default via {NAT_INSIDE}")
+        self.ip("net", f"addr add {ROUTER}/24 dev eth0\n"
+                + "".join(f"addr add {a}/32 dev lo\n" for a in SERVERS)
+                + f"route add {POOL} via {NAT_OUTSIDE}")
+        self.silence()
+
+    def _plain(self, n, dev):
+        """No offloads: a frame on the wire is what an Ethernet would carry, checksums filled in."""
+        self.sh(n, f"ethtool -K {dev} tx off rx off sg off tso off gso off gro off "
+                   "rxvlan off txvlan off >/dev/null")
+        self.ip(n, f"link set {dev} txqueuelen 10000 up")
+
+    def silence(self):
+        """The kernel of `nat` sees nothing; packet sockets still do."""
+        self.nft("nat", "table netdev silent {\n" + "".join(
+            f"chain {d} {{ type filter hook ingress device {d} priority -500; policy drop; }}\n"
+            for d in ("inside", "outside")) + "}")
+
+    @contextlib.contextmanager
+    def muted(self, *names):
+        """The kernels of these hosts answer ARP but see and send no IP: packets are the test's
+        own, and no connection of an earlier test gets a word in."""
+        for n in names:
+            self.nft(n, "table netdev muted {\nchain in {\ntype filter hook ingress device eth0 "
+                        "priority -500\nether type != arp drop\n}\n}\n"
+                        "table ip muted {\nchain out {\ntype filter hook output priority 0\n"
+                        "policy drop\n}\n}")
+        try:
+            yield
+        finally:
+            for n in names:
+                self.nft(n, "delete table netdev muted\ndelete table ip muted")
+
+    def ip(self, n, commands):
+        run("ip", "-n", self.names[n], "-batch", "-", input=commands + "\n")
+
+    def nft(self, n, commands):
+        run("ip", "netns", "exec", self.names[n], "nft", "-f", "-", input=commands + "\n")
+
+    def sh(self, n, command):
+        return run("ip", "netns", "exec", self.names[n], "sh", "-ec", command)
+
+    def mac(self, n, dev="eth0"):
+        return run("ip", "netns", "exec", self.names[n], "cat", f"/sys/class/net/{dev}/address").strip()
+
+    def run(self, n, *argv, timeout=30):
+        """Runs a program in a namespace, with its exit status and output."""
+        return subprocess.run(["ip", "netns", "exec", self.names[n], *argv], timeout=timeout,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True)
+
+    @contextlib.contextmanager
+    def background(self, n, *argv, **kw):
+        """Runs a program in a namespace while the block runs."""
+        p = subprocess.Popen(["ip", "netns", "exec", self.names[n], *argv],
+                             stdin=subprocess.DEVNULL, preexec_fn=die_with_parent, **kw)
+        try:
+            yield p
+        finally:
+            if p.poll() is None:
+                p.terminate()
+                try:
+                    p.wait(3)
+                except subprocess.TimeoutExpired:
+                    p.kill()
+                    p.wait()
+
+    @contextlib.contextmanager
+    def inside(self, n):
+        """What is opened in this block is opened in that namespace. Only this thread moves."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        there = os.open(f"/var/run/netns/{self.names[n]}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(there)
+            yield
+        finally:
+            setns(home)
+            os.close(there)
+            os.close(home)
+
+    def close(self):
+        for ns in self.names.values():
+            remove_namespace(ns)

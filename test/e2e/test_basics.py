@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Ordinary programs of one subscriber, as they are used every day."""
+import http.server
+import ipaddress
+import re
+import threading
+
+import pytest
+from lab import NAT_INSIDE, NAT_OUTSIDE, POOL, SERVERS, SUBSCRIBERS
+from traffic import TCP, UDP, Flow, Server, open_socket
+from wire import ICMP, IP, Wire
+
+ALICE, BOB = SUBSCRIBERS[0], SUBSCRIBERS[1]
+ADDRESSES = set(map(str, ipaddress.ip_network(POOL)))
+
+
+def test_ping_goes_out_and_comes_back(lab, nat):
+    with nat.counting() as delta:
+        p = lab.run("sub", "ping", "-n", "-c", "5", "-i", "0.05", "-W", "2", "-I", ALICE, SERVERS[0])
+    assert p.returncode == 0 and "5 received" in p.stdout and "DUP" not in p.stdout, p.stdout
+    assert delta["translated_outbound"] == 5 and delta["translated_inbound"] == 5
+
+
+def test_ping_to_the_nat_itself_is_answered_on_either_side(lab, nat):
+    with nat.counting() as delta:
+        for where, address in (("sub", NAT_INSIDE), ("net", NAT_OUTSIDE)):
+            p = lab.run(where, "ping", "-n", "-c", "3", "-i", "0.05", "-W", "2", address)
+            assert p.returncode == 0 and "3 received" in p.stdout, p.stdout
+    assert delta["echo_replies_sent"] == 6
+
+
+def test_a_large_ping_of_mtu_size_passes(lab, nat):
+    p = lab.run("sub", "ping", "-n", "-c", "2", "-i", "0.05", "-W", "2", "-M", "do", "-s", "1472",
+                "-I", ALICE, SERVERS[0])
+    assert p.returncode == 0 and "2 received" in p.stdout, p.stdout
+
+
+@pytest.mark.parametrize("kind", [UDP, TCP], ids=["udp", "tcp"])
+def test_the_server_sees_a_pool_address(lab, nat, kind):
+    with Server(lab, SERVERS[:1]) as server, Flow(lab, kind, ALICE, (SERVERS[0], 7)) as flow:
+        address, port = flow.ask()
+        assert address in ADDRESSES
+        assert port >= 1024
+        assert {(a, p) for _, a, p in server.peers} == {(address, port)}
+
+
+def test_udp_payloads_of_every_size_come_back_whole(lab, nat):
+    with Server(lab, SERVERS[:1]), Flow(lab, UDP, ALICE, (SERVERS[0], 7)) as flow:
+        for size in (1, 2, 3, 17, 18, 19, 64, 511, 1000, 1440):
+            flow.ask(bytes(i & 0x7F | 0x40 for i in range(size)))
+
+
+def test_one_mapping_serves_every_destination(lab, nat):  # RFC 4787 REQ-1
+    flow = open_socket(lab, "sub", UDP, ALICE)
+    with Server(lab, SERVERS, 7), Server(lab, SERVERS[:1], 1007), flow:
+        seen = set()
+        for destination in [(a, 7) for a in SERVERS] + [(SERVERS[0], 1007)]:
+            flow.sendto(b"x", destination)
+            data, peer = flow.recvfrom(2000)
+            assert peer == destination
+            seen.add(data.split()[0])
+        assert len(seen) == 1, seen
+
+
+def test_all_of_a_subscribers_flows_share_one_external_address(lab, nat):  # RFC 4787 REQ-2
+    external = set()
+    with Server(lab, SERVERS), Wire(lab, "net") as wire:
+        for kind in (UDP, TCP) * 5:
+            with Flow(lab, kind, BOB, (SERVERS[1], 7)) as flow:
+                external.add(flow.ask()[0])
+        lab.run("sub", "ping", "-n", "-c", "1", "-W", "2", "-I", BOB, SERVERS[2])
+        echo = wire.expect(lambda f: ICMP in f and f[ICMP].type == 8 and f[IP].dst == SERVERS[2])
+        external.add(echo[IP].src)
+    assert len(external) == 1 and external <= ADDRESSES, external
+
+
+def test_two_subscribers_with_the_same_port_get_different_endpoints(lab, nat):  # RFC 4787 REQ-3
+    with Server(lab, SERVERS[:1]):
+        with Flow(lab, UDP, ALICE, (SERVERS[0], 7), 5000) as a, \
+                Flow(lab, UDP, BOB, (SERVERS[0], 7), 5000) as b:
+            assert a.ask(b"alice") != b.ask(b"bob")
+            a.ask(b"alice again")
+
+
+def test_curl_gets_a_page_of_many_segments(lab, nat):
+    page = bytes(range(256)) * 4096
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        peers = set()
+
+        def do_GET(self):
+            self.peers.add(self.client_address[0])
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_):
+            pass
+
+    with lab.inside("net"):
+        server = http.server.ThreadingHTTPServer((SERVERS[0], 80), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        p = lab.run("sub", "curl", "-sS", "--fail", "--max-time", "10", "--interface", ALICE,
+                    "-o", "/dev/null", "-w", "%{http_code} %{size_download}",
+                    f"http://{SERVERS[0]}/")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert p.stdout == f"200 {len(page)}", p.stdout
+    assert Handler.peers <= ADDRESSES and Handler.peers
+
+
+@pytest.mark.parametrize("method", ["", "-I", "-T"], ids=["udp", "icmp", "tcp"])
+def test_traceroute_shows_the_nat_and_the_server(lab, nat, method):
+    argv = ["traceroute", "-n", "-q", "1", "-w", "2", "-m", "5", "-s", ALICE]
+    p = lab.run("sub", *argv, *filter(None, [method]), SERVERS[0])
+    hops = re.findall(r"^ *\d+ +(\S+)", p.stdout, re.M)
+    assert hops == [NAT_INSIDE, SERVERS[0]], p.stdout
+
+
+def test_a_closed_port_is_reported_to_the_subscriber(lab, nat):  # RFC 5508 REQ-4
+    s = open_socket(lab, "sub", UDP, ALICE)
+    with s:
+        s.connect((SERVERS[0], 9))
+        s.send(b"x")
+        with pytest.raises(ConnectionRefusedError):
+            s.recv(100)
