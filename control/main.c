@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // cgnatd: reads its arguments and its configuration, starts the dataplane, answers the control
 // socket until a signal ends it.
+#include "blockfile.h"
 #include "cgnat/dataplane.h"
 #include "cgnat/log.h"
 #include "config.h"
@@ -173,6 +174,7 @@ static int run(const struct cgn_config *config, int signal_fd)
 	struct control control = {.config = config, .generation = 1, .started_ns = clock_ns()};
 	struct listener listener;
 	struct server *server;
+	struct blockfile blocks;
 	char err[512] = "";
 	int rc, status = EXIT_FAILURE;
 
@@ -180,10 +182,19 @@ static int run(const struct cgn_config *config, int signal_fd)
 		LOG(ERROR, "%s", err);
 		return EXIT_FAILURE;
 	}
-	rc = cgn_dataplane_start(config, &control.dp, err, sizeof(err));
+	if (blockfile_open(&blocks, config->control.socket, cgn_dataplane_blocks(config), err,
+		    sizeof(err))) {
+		LOG(ERROR, "%s", err);
+		goto err_listener;
+	}
+	rc = cgn_dataplane_start(config, &blocks.memory, &control.dp, err, sizeof(err));
 	if (rc) {
 		LOG(ERROR, "dataplane: %s", *err ? err : strerror(-rc));
-		goto err_listener;
+		goto err_blocks;
+	}
+	if (blockfile_commit(&blocks, err, sizeof(err))) {
+		LOG(ERROR, "%s", err);
+		goto err_dataplane;
 	}
 	rc = server_create(&control, listener.fd, &server);
 	if (rc) {
@@ -201,9 +212,12 @@ static int run(const struct cgn_config *config, int signal_fd)
 err_dataplane:
 	listener_close(&listener);
 	cgn_dataplane_stop(control.dp);
+	blockfile_close(&blocks);
 	if (status == EXIT_SUCCESS)
 		LOG(NOTICE, "cgnatd: stopped");
 	return status;
+err_blocks:
+	blockfile_close(&blocks);
 err_listener:
 	listener_close(&listener);
 	return status;

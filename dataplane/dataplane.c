@@ -209,8 +209,8 @@ static int launch(struct cgn_dataplane *dp, char *err, size_t err_size)
 	return 0;
 }
 
-int cgn_dataplane_start(
-	const struct cgn_config *config, struct cgn_dataplane **out, char *err, size_t err_size)
+int cgn_dataplane_start(const struct cgn_config *config, const struct cgn_block_memory *blocks,
+	struct cgn_dataplane **out, char *err, size_t err_size)
 {
 	struct cgn_dataplane *dp = calloc(1, sizeof(*dp));
 	int rc = -ENOMEM;
@@ -244,6 +244,8 @@ int cgn_dataplane_start(
 		goto err_stop;
 	}
 	rc = workers_create(dp, err, err_size);
+	for (uint32_t i = 0; !rc && blocks && i < dp->n_workers; i++)
+		rc = worker_restore(dp->worker[i], blocks, 0);
 	if (!rc)
 		rc = launch(dp, err, err_size);
 	if (rc)

@@ -25,6 +25,53 @@ void lease_subscriber_drop(struct worker *w, uint32_t sub)
 
 // ---- blocks of a subscriber
 
+// The record that outlives the process (cgnat/blocks.h).
+static void memory_note(
+	struct worker *w, uint32_t block, enum cgn_block_state state, uint32_t subscriber)
+{
+	const struct portblock *b = &w->blocks.block[block];
+	struct cgn_block_record *r;
+
+	if (!w->memory)
+		return;
+	r = &w->memory[w->memory_at[b->address] +
+		(b->first_port - w->blocks.address[b->address].first_port) /
+			w->blocks.pool[b->pool].block_size];
+	r->external = w->blocks.address[b->address].address;
+	r->subscriber = subscriber;
+	r->first_port = b->first_port;
+	r->last_port = (uint16_t)(b->first_port + w->blocks.pool[b->pool].block_size - 1);
+	r->since = w->wall_offset_s + w->now_s;
+	__atomic_store_n(&r->state, state, __ATOMIC_RELEASE);
+}
+
+void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32_t since_s)
+{
+	const struct portblock *b = &w->blocks.block[block];
+	uint32_t sub = SUBSCRIBER_NONE;
+	struct subscriber *s;
+
+	if (b->state != PORTBLOCK_FREE)
+		return;
+	// a subscriber that now belongs to another worker, or to another address by an older record,
+	// does not get it back
+	if (subscriber && steer_internal(w->snapshot, subscriber) == w->id)
+		sub = lease_subscriber(w, subscriber, b->pool);
+	s = sub == SUBSCRIBER_NONE ? NULL : &w->subscribers.sub[sub];
+	if (s && s->n_resting && s->paired != b->address) {
+		sub = SUBSCRIBER_NONE;
+		s = NULL;
+	}
+	portblock_begin_resting(&w->blocks, block, sub, since_s);
+	memory_note(w, block, CGN_BLOCK_RESTING, subscriber);
+	if (!s)
+		return;
+	s->paired = b->address;
+	w->blocks.block[block].next = s->resting;
+	s->resting = block;
+	s->n_resting++;
+}
+
 static void lent_append(struct worker *w, struct subscriber *s, uint32_t block)
 {
 	uint32_t *link = &s->lent;
@@ -34,6 +81,7 @@ static void lent_append(struct worker *w, struct subscriber *s, uint32_t block)
 	*link = block;
 	w->blocks.block[block].next = PORTBLOCK_NONE;
 	w->blocks.block[block].lent_at = (int64_t)(w->wall_offset_s + w->now_s);
+	memory_note(w, block, CGN_BLOCK_LENT, s->address);
 	if (s->n_lent++ == 0) {
 		w->subscribers.n_active++;
 		w->counters.subscribers_created++;
@@ -62,6 +110,7 @@ static void block_give(struct worker *w, struct subscriber *s, uint32_t block)
 	if (--s->n_lent == 0)
 		w->subscribers.n_active--;
 	portblock_give(&w->blocks, block, w->now_s);
+	memory_note(w, block, CGN_BLOCK_RESTING, s->address);
 	w->blocks.block[block].next = s->resting;
 	s->resting = block;
 	s->n_resting++;
@@ -208,7 +257,10 @@ uint32_t lease_upkeep(struct worker *w, uint32_t max)
 
 		if (block == PORTBLOCK_NONE)
 			break;
+		memory_note(w, block, CGN_BLOCK_FREE, 0);
 		sub = w->blocks.block[block].sub;
+		if (sub == SUBSCRIBER_NONE)
+			continue; // left by the last run, its subscriber is not here
 		s = &w->subscribers.sub[sub];
 		list_unlink(w, &s->resting, block);
 		s->n_resting--;

@@ -30,5 +30,9 @@ enum cgn_drop lease_take(
 // The mapping that used the port ended: the port rests, and the block with its last one.
 void lease_give(struct worker *w, uint32_t sub, uint32_t block, uint64_t key, uint16_t ext_port);
 
+// At start: a block that was in use when the last run ended rests since `since_s`. `subscriber`: its
+// holder's address, 0 when unknown; only it may have the block meanwhile.
+void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32_t since_s);
+
 // Ends rests that are over, at most `max` ports and as many blocks. Returns how many it ended.
 uint32_t lease_upkeep(struct worker *w, uint32_t max);

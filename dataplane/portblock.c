@@ -333,6 +333,21 @@ uint32_t portblock_take(
 	return block;
 }
 
+void portblock_begin_resting(struct portblocks *pb, uint32_t block, uint32_t sub, uint32_t since_s)
+{
+	struct portblock *b = &pb->block[block];
+
+	assert(b->state == PORTBLOCK_FREE);
+	b->state = PORTBLOCK_RESTING;
+	b->sub = sub;
+	b->since_s = since_s;
+	b->next = PORTBLOCK_NONE;
+	bit_clear(pb->free_blocks, block);
+	address_loses(pb, b->address);
+	rest_append(pb, block);
+	pool_of(pb, b)->n_resting++;
+}
+
 void portblock_retake(struct portblocks *pb, uint32_t block, uint32_t now_s)
 {
 	struct portblock *b = &pb->block[block];

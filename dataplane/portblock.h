@@ -102,6 +102,10 @@ uint32_t portblock_pick_address(const struct portblocks *pb, uint32_t pool, stru
 uint32_t portblock_take(
 	struct portblocks *pb, uint32_t address, uint32_t sub, struct rng *rng, uint32_t now_s);
 
+// A free block that rests since `since_s`, as the last run left it; `sub` is its last subscriber.
+// Only at start, oldest first.
+void portblock_begin_resting(struct portblocks *pb, uint32_t block, uint32_t sub, uint32_t since_s);
+
 // Lends a resting block to its last subscriber again. Its ports that still rest go on resting.
 void portblock_retake(struct portblocks *pb, uint32_t block, uint32_t now_s);
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "worker.h"
 #include <rte_cycles.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "forward.h"
@@ -35,26 +37,30 @@ static uint32_t neighbours_for(const struct cgn_config *config)
 }
 
 // The address ranges and blocks of every pool that this worker owns.
-static struct portblock_address_spec *block_specs(
-	const struct snapshot *s, uint32_t worker, uint32_t *n_specs)
+static struct portblock_address_spec *block_specs(struct worker *w, uint32_t *n_specs)
 {
+	const struct snapshot *s = w->snapshot;
 	struct portblock_address_spec *specs =
 		mem_take("block specs", (s->n_pool_addresses + 1) * sizeof(*specs), -1);
-	uint32_t n = 0;
+	uint32_t n = 0, record = 0;
 
 	if (!specs)
 		return NULL;
 	for (uint32_t i = 0; i < s->n_pool_addresses; i++) {
 		const struct snapshot_pool_address *a = &s->pool_address[i];
 		const struct cgn_pool *pool = &s->config->pools[a->pool];
-		uint32_t first = 0, n_blocks = snapshot_pool_blocks(pool);
+		uint32_t first = 0, n_blocks = snapshot_pool_blocks(pool), at = record;
 
+		record += n_blocks;
+		w->address_of[i] = PORTBLOCK_NONE;
 		if (a->split)
-			steer_split(n_blocks, s->n_workers, worker, &first, &n_blocks);
-		else if (a->owner != worker)
-			continue;
+			steer_split(n_blocks, s->n_workers, w->id, &first, &n_blocks);
+		else if (a->owner != w->id)
+			n_blocks = 0;
 		if (!n_blocks)
 			continue;
+		w->memory_at[n] = at + first;
+		w->address_of[i] = n;
 		specs[n++] = (struct portblock_address_spec){a->address, a->pool,
 			(uint16_t)(pool->ports.first + first * pool->block_size), n_blocks};
 	}
@@ -74,7 +80,13 @@ static int blocks_create(struct worker *w, const struct worker_spec *spec)
 		pools[i] = (struct portblock_pool_spec){config->pools[i].block_size,
 			config->pools[i].reserved, config->pools[i].n_reserved};
 	}
-	addresses = block_specs(spec->snapshot, spec->id, &n_addresses);
+	const size_t bytes = (spec->snapshot->n_pool_addresses + 1) * sizeof(uint32_t);
+
+	w->memory_at = mem_take("block records", bytes, spec->socket);
+	w->address_of = mem_take("block addresses", bytes, spec->socket);
+	if (!w->memory_at || !w->address_of)
+		return -1;
+	addresses = block_specs(w, &n_addresses);
 	if (!addresses)
 		return -1;
 	rc = portblocks_init(
@@ -143,7 +155,24 @@ void worker_destroy(struct worker *w)
 	portblocks_fini(&w->blocks);
 	neigh_fini(&w->neighbours);
 	mem_give(w->gateway_neigh);
+	mem_give(w->memory_at);
+	mem_give(w->address_of);
 	mem_give(w);
+}
+
+uint32_t cgn_dataplane_blocks(const struct cgn_config *config)
+{
+	uint32_t n = 0;
+
+	for (uint32_t p = 0; p < config->n_pools; p++) {
+		const struct cgn_pool *pool = &config->pools[p];
+
+		for (uint32_t i = 0; i < pool->n_ranges; i++) {
+			n += (pool->ranges[i].last - pool->ranges[i].first + 1) *
+				snapshot_pool_blocks(pool);
+		}
+	}
+	return n;
 }
 
 uint64_t cgn_dataplane_table_bytes(const struct cgn_config *config)
@@ -180,6 +209,90 @@ static void clock_set(struct worker *w, uint64_t now_ns)
 		w->now_s = now_s;
 		w->wall_offset_s = (int64_t)time(NULL) - now_s; // once a second, vDSO
 	}
+}
+
+// The block of this worker that covers a port of an external address; PORTBLOCK_NONE.
+static uint32_t block_at(const struct worker *w, uint32_t external, uint32_t port)
+{
+	const uint32_t dest = dest_lookup(w->snapshot, external);
+	const struct snapshot_range *range = &w->snapshot->range[DEST_INDEX(dest)];
+	const struct portblock_address *a;
+	uint32_t address, size;
+
+	if (DEST_KIND(dest) != DEST_POOL)
+		return PORTBLOCK_NONE;
+	address = w->address_of[range->first_address + (external - range->first)];
+	if (address == PORTBLOCK_NONE)
+		return PORTBLOCK_NONE;
+	a = &w->blocks.address[address];
+	size = w->blocks.pool[a->pool].block_size;
+	if (port < a->first_port || port >= a->first_port + a->n_blocks * size)
+		return PORTBLOCK_NONE;
+	return a->first_block + (port - a->first_port) / size;
+}
+
+// What the last run left behind rests: from when it was given back, or from now when it was lent
+// until the end. Its holder may have it again if the blocks are still cut in the same way.
+static void restore(struct worker *w, const struct cgn_block_record *r)
+{
+	const int64_t now = w->wall_offset_s + w->now_s;
+	uint32_t age = 0;
+
+	if (r->state != CGN_BLOCK_LENT && r->state != CGN_BLOCK_RESTING)
+		return;
+	if (r->state == CGN_BLOCK_RESTING && now > r->since)
+		age = now - r->since < UINT32_MAX ? (uint32_t)(now - r->since) : UINT32_MAX;
+	if (age > w->timeouts.hold_down || !w->timeouts.hold_down)
+		return;
+	for (uint32_t port = r->first_port; port <= r->last_port;) {
+		uint32_t block = block_at(w, r->external, port), first, size;
+
+		if (block == PORTBLOCK_NONE) {
+			port += 16; // the smallest block
+			continue;
+		}
+		first = w->blocks.block[block].first_port;
+		size = w->blocks.pool[w->blocks.block[block].pool].block_size;
+		lease_restore(w, block,
+			first == r->first_port && first + size - 1 == r->last_port ? r->subscriber
+										   : 0,
+			w->now_s - age);
+		port = first + size;
+	}
+}
+
+static int by_age(const void *a, const void *b)
+{
+	const struct cgn_block_record *x = *(const struct cgn_block_record *const *)a;
+	const struct cgn_block_record *y = *(const struct cgn_block_record *const *)b;
+	// those that were lent until the end are the youngest
+	const int64_t s = x->state == CGN_BLOCK_LENT ? INT64_MAX : x->since;
+	const int64_t t = y->state == CGN_BLOCK_LENT ? INT64_MAX : y->since;
+
+	return (s > t) - (s < t);
+}
+
+int worker_restore(struct worker *w, const struct cgn_block_memory *memory, uint64_t now_ns)
+{
+	const struct cgn_block_record **order;
+
+	if (memory->n_records < cgn_dataplane_blocks(w->snapshot->config))
+		return -EINVAL;
+	w->memory = memory->records;
+	if (!memory->n_before)
+		return 0;
+	order = malloc(memory->n_before * sizeof(*order));
+	if (!order)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < memory->n_before; i++)
+		order[i] = &memory->before[i];
+	qsort(order, memory->n_before, sizeof(*order), by_age);
+	w->now_s = 0;
+	clock_set(w, now_ns);
+	for (uint32_t i = 0; i < memory->n_before; i++)
+		restore(w, order[i]);
+	free(order);
+	return 0;
 }
 
 void worker_begin(struct worker *w, uint64_t now_ns)

@@ -60,6 +60,10 @@ struct worker {
 	struct subscribers subscribers;
 	struct rest rests;
 	struct neigh_table neighbours;
+	struct cgn_block_record *memory; // of all blocks (cgnat/blocks.h), or NULL
+	uint32_t *memory_at; // per address of `blocks`: its first record
+	uint32_t
+		*address_of; // per snapshot pool address: its number in `blocks`, or PORTBLOCK_NONE
 	struct rng rng;
 	struct token_bucket icmp_bucket[2]; // by the role of the interface that is answered
 	struct token_bucket echo_bucket;
@@ -98,6 +102,10 @@ struct worker_spec {
 // Takes all memory of a worker. NULL with *what naming the table for which there was none. Ports
 // and rings are the caller's to fill in; then worker_begin() once, before the first poll.
 struct worker *worker_create(const struct worker_spec *spec, const char **what);
+// Before worker_begin(), at the same time: lets the blocks rest that the last run left in use, and keeps their state in
+// memory->records from now on. 0, -ENOMEM, or -EINVAL: too few records.
+int worker_restore(struct worker *w, const struct cgn_block_memory *memory, uint64_t now_ns);
+
 void worker_destroy(struct worker *w); // frees what is still held, too
 void worker_begin(struct worker *w, uint64_t now_ns);
 

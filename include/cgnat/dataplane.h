@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "cgnat/blocks.h"
 #include "cgnat/config.h"
 #include "cgnat/counters.h"
 #include "cgnat/types.h"
@@ -17,9 +18,14 @@ struct cgn_dataplane;
 // Brings up DPDK, the devices of config->interfaces and one worker per worker lcore, and lets
 // packets flow. `config` must outlive the dataplane. A process can start one dataplane, once:
 // DPDK cannot be initialised twice.
-//   err   one line for the operator when the result is negative
-int cgn_dataplane_start(
-	const struct cgn_config *config, struct cgn_dataplane **out, char *err, size_t err_size);
+//   blocks  memory for the block table and what the last run left there; NULL: none. Outlives the
+//           dataplane.
+//   err     one line for the operator when the result is negative
+int cgn_dataplane_start(const struct cgn_config *config, const struct cgn_block_memory *blocks,
+	struct cgn_dataplane **out, char *err, size_t err_size);
+
+// How many port blocks `config` has: records of cgn_block_memory. A pure function.
+uint32_t cgn_dataplane_blocks(const struct cgn_config *config);
 
 // Stops the workers, returns every packet they hold (counted as STOPPED), closes the devices, and
 // frees everything. Open walks must have been ended.

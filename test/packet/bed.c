@@ -584,8 +584,13 @@ void bed_open(const struct bed_options *options)
 		for (unsigned j = 0; j < BED_INTERFACES; j++)
 			port_setup(w, j);
 	}
-	for (unsigned i = 0; i < bed.n_workers; i++)
+	for (unsigned i = 0; i < bed.n_workers; i++) {
+		if (options->memory) {
+			assert_int_equal(
+				worker_restore(bed.worker[i], options->memory, bed.now_ns), 0);
+		}
 		worker_begin(bed.worker[i], bed.now_ns);
+	}
 	bed_run();
 	priv.base = bed_sum();
 	priv.base_arp = priv.own_arp;

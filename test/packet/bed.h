@@ -49,6 +49,7 @@ struct bed_options {
 	unsigned tx_queues; // per interface; 0: one per worker
 	bool spread; // every worker has a receive queue; frames are dealt out in turn
 	bool manual_arp; // the bed answers no ARP: the test does
+	const struct cgn_block_memory *memory; // of the block table
 };
 
 struct bed {

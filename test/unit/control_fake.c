@@ -64,7 +64,7 @@ int main(int argc, char **argv)
 	struct cgn_config *config = config_load(argv[1], stderr, NULL, NULL);
 	struct control control = {.config = config, .generation = 1, .started_ns = clock_ns()};
 	if (!config || listener_open(&listener, config->control.socket, err, sizeof(err)) ||
-		cgn_dataplane_start(config, &control.dp, err, sizeof(err))) {
+		cgn_dataplane_start(config, NULL, &control.dp, err, sizeof(err))) {
 		fprintf(stderr, "%s\n", err);
 		return EXIT_FAILURE;
 	}

@@ -29,8 +29,13 @@ void fake_reset(void)
 	fake.n[CGN_WALK_SUBSCRIBERS] = N_SUBSCRIBERS;
 }
 
-int cgn_dataplane_start(
-	const struct cgn_config *config, struct cgn_dataplane **out, char *err, size_t err_size)
+uint32_t cgn_dataplane_blocks(const struct cgn_config *config)
+{
+	return 4;
+}
+
+int cgn_dataplane_start(const struct cgn_config *config, const struct cgn_block_memory *blocks,
+	struct cgn_dataplane **out, char *err, size_t err_size)
 {
 	struct cgn_dataplane *dp = calloc(1, sizeof(*dp));
 

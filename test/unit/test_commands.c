@@ -29,7 +29,7 @@ static int setup(void **state)
 	control.config = config_parse("test", FAKE_YAML, strlen(FAKE_YAML), stderr, NULL, NULL);
 	assert_non_null(control.config);
 	fake_reset();
-	assert_int_equal(cgn_dataplane_start(control.config, &control.dp, NULL, 0), 0);
+	assert_int_equal(cgn_dataplane_start(control.config, NULL, &control.dp, NULL, 0), 0);
 	longest_line = 0;
 	return 0;
 }

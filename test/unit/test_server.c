@@ -41,7 +41,8 @@ static int setup(void **state)
 	control = (struct control){.generation = 1};
 	control.config = config_parse("test", FAKE_YAML, strlen(FAKE_YAML), stderr, NULL, NULL);
 	assert_non_null(control.config);
-	assert_int_equal(cgn_dataplane_start(control.config, &control.dp, err, sizeof(err)), 0);
+	assert_int_equal(
+		cgn_dataplane_start(control.config, NULL, &control.dp, err, sizeof(err)), 0);
 	assert_int_equal(listener_open(&listener, path, err, sizeof(err)), 0);
 	assert_int_equal(server_create(&control, listener.fd, &server), 0);
 	now_ns = 100 * SEC;
