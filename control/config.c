@@ -46,6 +46,15 @@ static void sort_pools(struct cgn_config *c)
 	}
 }
 
+static int compare_services(const void *a, const void *b)
+{
+	const struct cgn_service_timeout *x = a, *y = b;
+
+	if (x->protocol != y->protocol)
+		return x->protocol < y->protocol ? -1 : 1;
+	return x->port < y->port ? -1 : x->port > y->port;
+}
+
 // Hands what was found to the caller; returns the number of errors.
 static unsigned finish(struct report *r, const char *name, FILE *errors, unsigned *n_errors,
 	struct config_warnings *warnings)
@@ -89,6 +98,8 @@ struct cgn_config *config_parse(const char *name, const char *text, size_t n_byt
 		return NULL;
 	}
 	sort_pools(config);
+	qsort(config->timeouts.services, config->timeouts.n_services,
+		sizeof(config->timeouts.services[0]), compare_services);
 	return config;
 }
 

@@ -363,5 +363,7 @@ void config_check(struct report *r, struct node *root, struct cgn_config *c)
 	for (uint32_t i = 0; i < c->n_pools; i++)
 		check_pool_ports(r, node_item(pools, i), &c->pools[i], c->runtime.n_workers);
 	check_timeouts(r, root, c);
+	check_services(r, root, c);
+	check_hold_down(r, root, c);
 	check_policies(r, root, c);
 }

@@ -10,5 +10,9 @@
 // Every rule. Also fills in what only then is known: the pool index of each policy.
 void config_check(struct report *r, struct node *root, struct cgn_config *config);
 
+// Timeouts of single ports, and how many ports rest: parts of config_check().
+void check_services(struct report *r, struct node *root, const struct cgn_config *config);
+void check_hold_down(struct report *r, struct node *root, const struct cgn_config *config);
+
 // Interfaces, routes and pool addresses: part of config_check().
 void check_addresses(struct report *r, struct node *root, const struct cgn_config *config);

@@ -149,6 +149,7 @@ static void write_pool(json_t *sections, const struct cgn_pool *p)
 	put(s, "block-size", "%u", p->block_size);
 	put(s, "max-blocks", "%u", p->max_blocks);
 	put_ports(s, "reserved-ports", p->reserved, p->n_reserved);
+	put(s, "first-block-reserve", "%u", p->first_block_reserve);
 }
 
 static void write_policy(json_t *sections, const struct cgn_config *c, const struct cgn_policy *p)
@@ -174,6 +175,21 @@ static void write_policy(json_t *sections, const struct cgn_config *c, const str
 	put(s, "hairpin", "%s", bool_name(p->hairpin));
 	put(s, "limits.sessions", "%u", p->limit_sessions);
 	put(s, "limits.new-sessions-per-second", "%u", p->limit_new_sessions_per_s);
+	put(s, "limits.mappings", "%u", p->limit_mappings);
+	put(s, "limits.sessions-per-mapping", "%u", p->limit_sessions_per_mapping);
+}
+
+static void put_services(json_t *s, const struct cgn_timeouts *t)
+{
+	struct list services = {0};
+	char text[64];
+
+	for (uint32_t i = 0; i < t->n_services; i++) {
+		snprintf(text, sizeof(text), "%s %u: %u", cgn_proto_name(t->services[i].protocol),
+			t->services[i].port, t->services[i].timeout);
+		list_add(&services, text);
+	}
+	list_end(&services, s, "services");
 }
 
 static void write_rest(json_t *sections, const struct cgn_config *c)
@@ -195,11 +211,23 @@ static void write_rest(json_t *sections, const struct cgn_config *c)
 	put(s, "hold-down", "%u", t->hold_down);
 	put(s, "fragment", "%u", t->fragment);
 	put(s, "non-conformant", "%s", bool_name(t->non_conformant));
+	put_services(s, t);
+	put(s, "hold-down-max", "%u",
+		t->hold_down_max ? t->hold_down_max : c->runtime.max_sessions);
+	put(s, "hold-down-tcp", "%s", bool_name(!t->tcp_at_once));
 
 	s = json_object();
 	json_object_set_new(sections, "icmp", s);
 	put(s, "refused", "%s", refused[c->icmp_refused]);
 	put(s, "errors-per-second", "%u", c->icmp_errors_per_s);
+
+	s = json_object();
+	json_object_set_new(sections, "tcp-mss-clamp", s);
+	put(s, "", "%u", c->tcp_mss_clamp);
+
+	s = json_object();
+	json_object_set_new(sections, "tcp-unsolicited-syn", s);
+	put(s, "", "%s", c->tcp_unsolicited_icmp ? "icmp" : "drop");
 
 	s = json_object();
 	json_object_set_new(sections, "tcp-midstream", s);

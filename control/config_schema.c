@@ -379,6 +379,7 @@ static void read_pool(struct report *r, struct node *n, void *item)
 		{"max-blocks", value_u16, AT(max_blocks), 1, 64},
 		{"reserved-ports", read_reserved},
 		{"deterministic", value_unsupported},
+		{"first-block-reserve", value_u16, AT(first_block_reserve), 0, 100},
 	};
 #undef AT
 	struct cgn_pool *p = item;
@@ -470,21 +471,13 @@ static void read_match(struct report *r, struct node *n, const struct field *f, 
 	value_map(r, n, fields, LEN(fields), to);
 }
 
-static void read_filter_mode(struct report *r, struct node *n, const struct field *f, void *to)
+static void read_filtering(struct report *r, struct node *n, const struct field *f, void *to)
 {
 	static const char *const words[] = {
 		"endpoint-independent", "address-dependent", "address-and-port-dependent", NULL};
-	int i = value_choice(r, n, words);
-
-	if (i > CGN_FILTER_ENDPOINT_INDEPENDENT)
-		node_error(r, n, "%s filtering is not supported yet", words[i]);
-}
-
-static void read_filtering(struct report *r, struct node *n, const struct field *f, void *to)
-{
 	static const struct field fields[] = {
-		{"udp", read_filter_mode, offsetof(struct cgn_policy, filtering_udp)},
-		{"tcp", read_filter_mode, offsetof(struct cgn_policy, filtering_tcp)},
+		{"udp", value_word, offsetof(struct cgn_policy, filtering_udp), .words = words},
+		{"tcp", value_word, offsetof(struct cgn_policy, filtering_tcp), .words = words},
 	};
 
 	value_map(r, n, fields, LEN(fields), to);
@@ -497,6 +490,10 @@ static void read_limits(struct report *r, struct node *n, const struct field *f,
 			SESSIONS_MAX},
 		{"new-sessions-per-second", value_u32,
 			offsetof(struct cgn_policy, limit_new_sessions_per_s), 1, 10000000},
+		{"mappings", value_u32, offsetof(struct cgn_policy, limit_mappings), 1,
+			SESSIONS_MAX},
+		{"sessions-per-mapping", value_u32,
+			offsetof(struct cgn_policy, limit_sessions_per_mapping), 1, SESSIONS_MAX},
 	};
 
 	value_map(r, n, fields, LEN(fields), to);
@@ -548,6 +545,49 @@ static void read_static_mappings(struct report *r, struct node *n, const struct 
 		free(value_list(r, n, &spec, &n_out));
 }
 
+static void read_service_protocol(struct report *r, struct node *n, const struct field *f, void *to)
+{
+	static const char *const words[] = {"tcp", "udp", NULL};
+	static const uint8_t protocols[] = {CGN_PROTO_TCP, CGN_PROTO_UDP};
+	int i = value_choice(r, n, words);
+
+	if (i >= 0)
+		*(uint8_t *)to = protocols[i];
+}
+
+static void read_service(struct report *r, struct node *n, void *item)
+{
+#define AT(member) offsetof(struct cgn_service_timeout, member)
+	static const struct field fields[] = {
+		{"protocol", read_service_protocol, AT(protocol), .is_required = true},
+		{"port", value_u16, AT(port), 1, 65535, .is_required = true},
+		{"timeout", value_u32, AT(timeout), 1, 7 * 86400, .is_required = true},
+	};
+#undef AT
+
+	value_map(r, n, fields, LEN(fields), item);
+}
+
+static void read_services(struct report *r, struct node *n, const struct field *f, void *to)
+{
+	static const struct list_spec spec = {"services", sizeof(struct cgn_service_timeout), false,
+		CGN_SERVICES_MAX, read_service};
+	struct cgn_timeouts *t = to;
+	struct cgn_service_timeout *services = value_list(r, n, &spec, &t->n_services);
+
+	for (uint32_t i = 0; i < t->n_services; i++)
+		t->services[i] = services[i];
+	free(services);
+}
+
+static void read_hold_down_tcp(struct report *r, struct node *n, const struct field *f, void *to)
+{
+	bool rests = true;
+
+	value_bool(r, n, f, &rests);
+	*(bool *)to = !rests;
+}
+
 static void read_timeouts(struct report *r, struct node *n, const struct field *f, void *to)
 {
 #define AT(member) offsetof(struct cgn_timeouts, member)
@@ -561,6 +601,9 @@ static void read_timeouts(struct report *r, struct node *n, const struct field *
 		{"hold-down", value_u32, AT(hold_down), 0, week_s},
 		{"fragment", value_u32, AT(fragment), 1, week_s},
 		{"non-conformant", value_bool, AT(non_conformant)},
+		{"services", read_services},
+		{"hold-down-max", value_u32, AT(hold_down_max), 1, SESSIONS_MAX},
+		{"hold-down-tcp", read_hold_down_tcp, AT(tcp_at_once)},
 	};
 #undef AT
 
@@ -571,13 +614,24 @@ static void read_mss_clamp(struct report *r, struct node *n, const struct field 
 {
 	uint64_t value;
 
-	if (value_number(r, n, 0, 65535, &value) && value)
-		node_error(r, n, "clamping the MSS is not supported yet");
+	if (!value_number(r, n, 0, 65535, &value))
+		return;
+	if (value && (value < 536 || value > 9160))
+		node_error(r, n, "%u is out of range, 0 or 536..9160 are allowed", (unsigned)value);
+	else
+		*(uint16_t *)to = (uint16_t)value;
 }
 
 static void read_midstream(struct report *r, struct node *n, const struct field *f, void *to)
 {
 	static const char *const words[] = {"drop", "forward-if-mapped", NULL};
+
+	*(bool *)to = value_choice(r, n, words) == 1;
+}
+
+static void read_unsolicited(struct report *r, struct node *n, const struct field *f, void *to)
+{
+	static const char *const words[] = {"drop", "icmp", NULL};
 
 	*(bool *)to = value_choice(r, n, words) == 1;
 }
@@ -628,10 +682,12 @@ void schema_read(struct report *r, struct node *root, struct cgn_config *config)
 		{"policies", read_policies, .is_required = true},
 		{"static-mappings", read_static_mappings},
 		{"timeouts", read_timeouts, offsetof(struct cgn_config, timeouts)},
-		{"tcp-mss-clamp", read_mss_clamp},
+		{"tcp-mss-clamp", read_mss_clamp, offsetof(struct cgn_config, tcp_mss_clamp)},
 		{"tcp-midstream", read_midstream,
 			offsetof(struct cgn_config, tcp_midstream_forward)},
 		{"icmp", read_icmp},
+		{"tcp-unsolicited-syn", read_unsolicited,
+			offsetof(struct cgn_config, tcp_unsolicited_icmp)},
 	};
 
 	set_defaults(config);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "flow.h"
 #include "csum.h"
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -61,7 +62,16 @@ static bool same_in(const void *ctx, uint32_t record)
 {
 	const struct probe *p = ctx;
 
-	return flow_ext_key_of(&p->flow[record]) == p->key;
+	// further sessions are in the same index, for their address
+	return (p->flow[record].flags & FLOW_HEAD) && flow_ext_key_of(&p->flow[record]) == p->key;
+}
+
+static bool same_address(const void *ctx, uint32_t record)
+{
+	const struct probe *p = ctx;
+	const struct flow *f = &p->flow[record];
+
+	return !(f->flags & FLOW_HEAD) && f->link == p->head && f->rem_addr == (be32_t)p->key;
 }
 
 static bool same_further(const void *ctx, uint32_t record)
@@ -99,6 +109,23 @@ uint32_t flow_find_session(const struct flow_table *t, uint32_t head, uint64_t r
 	if (flow_remote_of(f) == remote)
 		return head;
 	return f->flags & FLOW_FURTHER ? flow_find_further(t, head, remote) : FLOW_NONE;
+}
+
+// The further session that stands for its address in the index.
+static uint32_t find_further_address(const struct flow_table *t, uint32_t head, be32_t address)
+{
+	const struct probe p = {.flow = t->flow, .key = address, .head = head};
+
+	return index_lookup(&t->in, flow_address_hash(t, head, address), same_address, &p);
+}
+
+uint32_t flow_find_address(const struct flow_table *t, uint32_t head, be32_t address)
+{
+	const struct flow *f = &t->flow[head];
+
+	if (f->rem_addr == address)
+		return head;
+	return f->flags & FLOW_FURTHER ? find_further_address(t, head, address) : FLOW_NONE;
 }
 
 // ---- records
@@ -217,6 +244,40 @@ enum flow_error flow_open(struct flow_table *t, const struct flow_new *new, uint
 	return FLOW_INDEX_FULL;
 }
 
+// Puts a further session to those of its address: behind the one in the index, or into the index.
+static bool address_link(struct flow_table *t, uint32_t head, uint32_t record)
+{
+	const be32_t address = t->flow[record].rem_addr;
+	struct flow_cold *c = &t->cold[record];
+	const uint32_t first = find_further_address(t, head, address);
+
+	c->same_prev = first;
+	if (first == FLOW_NONE) {
+		c->same_next = FLOW_NONE;
+		return index_insert(&t->in, flow_address_hash(t, head, address), record);
+	}
+	c->same_next = t->cold[first].same_next;
+	t->cold[first].same_next = record;
+	if (c->same_next != FLOW_NONE)
+		t->cold[c->same_next].same_prev = record;
+	return true;
+}
+
+static void address_unlink(struct flow_table *t, uint32_t head, uint32_t record)
+{
+	const struct flow_cold *c = &t->cold[record];
+	const uint64_t hash = flow_address_hash(t, head, t->flow[record].rem_addr);
+
+	if (c->same_prev != FLOW_NONE)
+		t->cold[c->same_prev].same_next = c->same_next;
+	else if (c->same_next != FLOW_NONE)
+		index_replace(&t->in, hash, record, c->same_next);
+	else
+		index_remove_sure(&t->in, hash, record);
+	if (c->same_next != FLOW_NONE)
+		t->cold[c->same_next].same_prev = c->same_prev;
+}
+
 enum flow_error flow_add(
 	struct flow_table *t, uint32_t head, const struct flow_new *new, uint32_t *record)
 {
@@ -244,11 +305,15 @@ enum flow_error flow_add(
 	t->cold[r] = (struct flow_cold){
 		.block = hc->block,
 		.sub = hc->sub,
-		.mapping_created_s = hc->mapping_created_s,
 		.next = hc->next,
 		.prev = head,
 	};
 	session_begin(f, &t->cold[r], new);
+	if (!address_link(t, head, r)) {
+		index_remove_sure(&t->out, flow_further_hash(t, head, new->remote), r);
+		record_give(t, r);
+		return FLOW_INDEX_FULL;
+	}
 	if (hc->next != FLOW_NONE)
 		t->cold[hc->next].prev = r;
 	hc->next = r;
@@ -266,6 +331,7 @@ static void further_unlink(struct flow_table *t, uint32_t record)
 
 	index_remove_sure(
 		&t->out, flow_further_hash(t, head, flow_remote_of(&t->flow[record])), record);
+	address_unlink(t, head, record);
 	t->cold[c->prev].next = c->next;
 	if (c->next != FLOW_NONE)
 		t->cold[c->next].prev = c->prev;
@@ -293,6 +359,7 @@ static void promote(struct flow_table *t, uint32_t head, uint32_t from)
 	h->bytes_in = f->bytes_in;
 	t->cold[head].session_created_s = t->cold[from].session_created_s;
 	t->cold[head].policy = t->cold[from].policy;
+	t->cold[head].was_reset = t->cold[from].was_reset;
 	if (wheel_is_armed(&t->wheel, from))
 		wheel_replace(&t->wheel, from, head);
 	else
@@ -326,10 +393,36 @@ bool flow_close(struct flow_table *t, uint32_t record, uint32_t *moved)
 	return true;
 }
 
+// The timeout of the session's destination port, or `otherwise`. Looked up and not kept in the
+// record: so it is right for all sessions whenever the timeouts change.
+static uint32_t service_timeout(
+	const struct flow *f, const struct cgn_timeouts *timeouts, uint32_t otherwise)
+{
+	const uint32_t want = (uint32_t)f->proto << 16 | ntohs(f->rem_port);
+	uint32_t first = 0, n = timeouts->n_services;
+
+	if (f->flags & FLOW_INBOUND)
+		return otherwise; // the remote's port was not the destination
+	while (n) { // at most 7 times
+		const struct cgn_service_timeout *s = &timeouts->services[first + n / 2];
+		const uint32_t at = (uint32_t)s->protocol << 16 | s->port;
+
+		if (at == want)
+			return s->timeout;
+		if (at < want) {
+			first += n / 2 + 1;
+			n -= n / 2 + 1;
+		} else {
+			n /= 2;
+		}
+	}
+	return otherwise;
+}
+
 uint32_t flow_deadline(const struct flow *f, const struct cgn_timeouts *timeouts)
 {
 	if (f->proto == CGN_PROTO_UDP)
-		return f->seen_s + timeouts->udp;
+		return f->seen_s + service_timeout(f, timeouts, timeouts->udp);
 	if (f->proto == CGN_PROTO_ICMP)
 		return f->seen_s + timeouts->icmp;
 	switch (f->state) {
@@ -338,7 +431,7 @@ uint32_t flow_deadline(const struct flow *f, const struct cgn_timeouts *timeouts
 	case CGN_SESSION_ESTABLISHED:
 	case CGN_SESSION_CLIENT_FIN:
 	case CGN_SESSION_SERVER_FIN:
-		return f->seen_s + timeouts->tcp_established;
+		return f->seen_s + service_timeout(f, timeouts, timeouts->tcp_established);
 	default: // both FINs seen, or transitory
 		return f->seen_s + timeouts->tcp_closing;
 	}

@@ -62,11 +62,19 @@ _Static_assert(sizeof(struct flow) == CGN_CACHE_LINE, "the hot half is one cache
 struct flow_cold {
 	uint32_t block; // portblock; of the head
 	uint32_t sub; // subscriber; of the head
-	uint32_t mapping_created_s, session_created_s;
+	union {
+		uint32_t mapping_created_s; // head
+		uint32_t same_next; // further: the next one of its mapping and remote address
+	};
+	uint32_t session_created_s;
 	uint32_t next, prev; // further sessions: head.next is the first one, its prev is the head
-	uint32_t n_further; // head
+	union {
+		uint32_t n_further; // head
+		uint32_t same_prev; // further: FLOW_NONE: it stands for its address in `in`
+	};
 	uint16_t policy; // of the session
-	uint16_t reserved;
+	uint8_t was_reset; // TCP: transitory by a RST
+	uint8_t unclean; // head: a session of the mapping ended otherwise than closed by its ends
 };
 _Static_assert(sizeof(struct flow_cold) == 32, "the cold half is half a cache line");
 
@@ -74,7 +82,9 @@ struct flow_table {
 	struct flow *flow; // flow[n_max] is a free record: FLOW_NONE may be clamped to it
 	struct flow_cold *cold;
 	struct index out; // heads by internal endpoint, further sessions by (head, remote)
-	struct index in; // heads by external endpoint
+	// Heads by external endpoint. Further sessions have room here, too: one of each remote address
+	// by (head, address), so that one look-up tells who may send (address-dependent filtering).
+	struct index in;
 	struct wheel wheel; // items are record numbers
 	uint64_t seed[2];
 	uint32_t n_max, n_used; // n_used = sessions
@@ -109,6 +119,12 @@ static inline uint64_t flow_further_hash(const struct flow_table *t, uint32_t he
 	return index_hash(index_hash(remote, t->seed) ^ head, t->seed);
 }
 
+// The top bit keeps addresses apart from remotes with a port.
+static inline uint64_t flow_address_hash(const struct flow_table *t, uint32_t head, be32_t address)
+{
+	return index_hash(index_hash(1ull << 63 | address, t->seed) ^ head, t->seed);
+}
+
 static inline bool flow_is_head(const struct flow *f, uint64_t key)
 {
 	return (f->flags & FLOW_HEAD) && flow_key_of(f) == key;
@@ -131,6 +147,9 @@ uint32_t flow_find_in(const struct flow_table *t, uint64_t ext_key); // head by 
 uint32_t flow_find_further(const struct flow_table *t, uint32_t head, uint64_t remote);
 uint32_t flow_find_session(
 	const struct flow_table *t, uint32_t head, uint64_t remote); // head or further
+
+// A session of the mapping with that remote address, whatever the port; FLOW_NONE when there is none.
+uint32_t flow_find_address(const struct flow_table *t, uint32_t head, be32_t address);
 
 enum flow_error {
 	FLOW_OK,

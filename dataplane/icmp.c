@@ -255,6 +255,37 @@ void icmp_refuse(struct worker *w, struct pkt *p, enum cgn_drop reason)
 	pkt_drop(w, p, reason);
 }
 
+void icmp_refuse_inbound(struct worker *w, struct pkt *p, enum cgn_drop reason)
+{
+	if (w->snapshot->config->tcp_unsolicited_icmp && p->ip->proto == CGN_PROTO_TCP &&
+		(p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN &&
+		!syn_put(&w->syns, p->key, p->remote, p->ip, p->ip_len, p->ifc, w->now_ns))
+		w->counters.icmp_errors_suppressed++;
+	pkt_drop(w, p, reason);
+}
+
+uint32_t icmp_upkeep(struct worker *w, uint32_t max)
+{
+	const struct syn *syn;
+	uint32_t n = 0;
+
+	while (n < max && (syn = syn_due(&w->syns, w->now_ns))) {
+		uint32_t quote[SYN_QUOTE_MAX / 4];
+		const struct pkt p = {.ip = (struct ipv4 *)quote,
+			.ip_len = syn->len,
+			.kind = PKT_FLOW,
+			.tcp_flags = TCP_SYN,
+			.ifc = syn->ifc};
+
+		n++;
+		if (!syn->waits)
+			continue;
+		memcpy(quote, syn->quote, syn->len);
+		icmp_send_error(w, &p, ICMP_UNREACHABLE, ICMP_CODE_PORT, 0);
+	}
+	return n;
+}
+
 // ---- our own addresses
 
 void icmp_local(struct worker *w, struct pkt *p)

@@ -3,6 +3,7 @@
 // (RFC 1812 4.3.2, rate-limited), echo requests to our addresses.
 // Every function takes the packet: it is sent, or dropped and counted.
 #pragma once
+#include <stdint.h>
 #include "batch.h"
 #include "cgnat/drop.h"
 
@@ -16,6 +17,13 @@ void icmp_error_out(struct worker *w, struct pkt *p);
 void icmp_ttl_expired(struct worker *w, struct pkt *p);
 void icmp_too_big(struct worker *w, struct pkt *p, uint16_t mtu);
 void icmp_refuse(struct worker *w, struct pkt *p, enum cgn_drop reason);
+
+// Drops an inbound packet that nobody has asked for. If it is a SYN and the config says so, its sender
+// is told 3/3 when 6 s have passed without a connection (RFC 5382 REQ-4).
+void icmp_refuse_inbound(struct worker *w, struct pkt *p, enum cgn_drop reason);
+
+// Sends those answers, looking at no more than `max` SYNs. Returns how many it looked at.
+uint32_t icmp_upkeep(struct worker *w, uint32_t max);
 
 // A packet for one of our own addresses: an echo request is answered.
 void icmp_local(struct worker *w, struct pkt *p);

@@ -193,3 +193,25 @@ bool index_remove(struct index *t, uint64_t hash, uint32_t record)
 	}
 	return false;
 }
+
+void index_replace(struct index *t, uint64_t hash, uint32_t from, uint32_t to)
+{
+	const uint16_t tag = index_tag(hash);
+	const uint32_t first = index_first(t, hash);
+	const uint32_t place[2] = {first, index_other(t, first, tag)};
+
+	for (unsigned guest = 0; guest < 2; guest++) {
+		struct index_bucket *b = &t->bucket[place[guest]];
+		unsigned slots = index_match(b, tag) & (guest ? b->guests : ~b->guests & ALL_SLOTS);
+
+		for (; slots; slots &= slots - 1) {
+			unsigned slot = (unsigned)__builtin_ctz(slots);
+
+			if (b->record[slot] == from) {
+				b->record[slot] = to;
+				return;
+			}
+		}
+	}
+	assert(false);
+}

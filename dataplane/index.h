@@ -119,5 +119,8 @@ uint64_t index_bytes(uint32_t n_max); // what index_init() takes
 // Returns false when no room could be made; practically never below n_max entries.
 bool index_insert(struct index *t, uint64_t hash, uint32_t record);
 
+// The entry (hash, from), which must be there, becomes (hash, to). Never fails.
+void index_replace(struct index *t, uint64_t hash, uint32_t from, uint32_t to);
+
 // Removes the entry (hash, record). Returns false when it is not there.
 bool index_remove(struct index *t, uint64_t hash, uint32_t record);

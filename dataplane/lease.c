@@ -160,6 +160,16 @@ static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint6
 	return true;
 }
 
+// Is a free block left for those who have none, after one more has been lent as a further one?
+static bool first_blocks_remain(const struct worker *w, uint16_t pool)
+{
+	const struct portblock_pool *p = &w->blocks.pool[pool];
+	const uint32_t per_cent = w->snapshot->config->pools[pool].first_block_reserve;
+	const uint32_t n_free = p->n_total - p->n_lent - p->n_resting;
+
+	return !per_cent || n_free > ((uint64_t)p->n_total * per_cent + 99) / 100;
+}
+
 // One more block: a resting one of its own with a free port, else a new one of the paired address.
 static enum cgn_drop grow(struct worker *w, struct subscriber *s, uint32_t sub, uint16_t max_blocks,
 	enum cgn_l4 l4, uint32_t *block)
@@ -181,6 +191,8 @@ static enum cgn_drop grow(struct worker *w, struct subscriber *s, uint32_t sub, 
 	}
 	if (s->n_lent + s->n_resting >= max_blocks) // resting ones count: nobody else can have them
 		return CGN_DROP_BLOCK_LIMIT;
+	if (s->n_lent && !first_blocks_remain(w, s->pool))
+		return CGN_DROP_FIRST_BLOCK_RESERVE;
 	*block = portblock_take(&w->blocks, s->paired, sub, &w->rng, w->now_s);
 	if (*block == PORTBLOCK_NONE)
 		return CGN_DROP_ADDRESS_FULL;
@@ -222,14 +234,17 @@ static void port_free(struct worker *w, const struct rest_port *r)
 	portblock_port_free(&w->blocks, r->block, cgn_l4_of((uint8_t)(r->key >> 48)), r->port);
 }
 
-void lease_give(struct worker *w, uint32_t sub, uint32_t block, uint64_t key, uint16_t ext_port)
+void lease_give(
+	struct worker *w, uint32_t sub, uint32_t block, uint64_t key, uint16_t ext_port, bool rests)
 {
 	struct subscriber *s = &w->subscribers.sub[sub];
 	const enum cgn_l4 l4 = cgn_l4_of((uint8_t)(key >> 48));
 	struct rest_port early;
 
 	portblock_port_rest(&w->blocks, block, l4);
-	if (rest_put(&w->rests, REST_KEY(key, s->pool), block, ext_port, w->now_s, &early)) {
+	if (!rests) {
+		portblock_port_free(&w->blocks, block, l4, ext_port);
+	} else if (rest_put(&w->rests, REST_KEY(key, s->pool), block, ext_port, w->now_s, &early)) {
 		port_free(w, &early);
 		w->counters.rests_cut_short++;
 	}

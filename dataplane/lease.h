@@ -27,8 +27,9 @@ void lease_subscriber_drop(struct worker *w, uint32_t sub);
 enum cgn_drop lease_take(
 	struct worker *w, uint32_t sub, uint64_t key, uint16_t max_blocks, struct lease *lease);
 
-// The mapping that used the port ended: the port rests, and the block with its last one.
-void lease_give(struct worker *w, uint32_t sub, uint32_t block, uint64_t key, uint16_t ext_port);
+// The mapping that used the port ended: the port rests, if `rests`, and the block with its last one.
+void lease_give(struct worker *w, uint32_t sub, uint32_t block, uint64_t key, uint16_t ext_port,
+	bool rests);
 
 // At start: a block that was in use when the last run ended rests since `since_s`. `subscriber`: its
 // holder's address, 0 when unknown; only it may have the block meanwhile.

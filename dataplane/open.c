@@ -155,6 +155,19 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 	session_settle(w);
 }
 
+// May a remote without a session send to the mapping `head`? (RFC 4787 REQ-8, RFC 5382 REQ-3)
+static bool filter_lets_in(const struct worker *w, const struct pkt *p, uint32_t head)
+{
+	const struct cgn_policy *policy = w->snapshot->policy[w->flows.cold[head].policy].config;
+	const enum cgn_filtering filtering =
+		p->ip->proto == CGN_PROTO_TCP ? policy->filtering_tcp : policy->filtering_udp;
+
+	if (cgn_likely(filtering == CGN_FILTER_ENDPOINT_INDEPENDENT))
+		return true;
+	return filtering == CGN_FILTER_ADDRESS_DEPENDENT &&
+		flow_find_address(&w->flows, head, (be32_t)p->remote) != FLOW_NONE;
+}
+
 // Inbound to an address that is no pool's: for us, bypassed, or nothing we carry.
 static void inbound_other(struct worker *w, struct pkt *p, enum cgn_drop reason)
 {
@@ -206,13 +219,17 @@ void open_inbound(struct worker *w, struct pkt *p)
 	}
 	head = flow_find_in(t, p->key);
 	if (head == FLOW_NONE) {
-		pkt_drop(w, p, CGN_DROP_NO_MAPPING);
+		icmp_refuse_inbound(w, p, CGN_DROP_NO_MAPPING);
 		return;
 	}
 	record = flow_find_session(t, head, p->remote);
-	if (record == FLOW_NONE) { // endpoint-independent filtering: anybody may (RFC 4787 REQ-8)
+	if (record == FLOW_NONE) {
 		if (p->ip->proto == CGN_PROTO_ICMP) {
 			pkt_drop(w, p, CGN_DROP_ICMP_NO_SESSION);
+			return;
+		}
+		if (!filter_lets_in(w, p, head)) { // refreshes nothing (RFC 7857 7)
+			icmp_refuse_inbound(w, p, CGN_DROP_FILTERED);
 			return;
 		}
 		if (p->ip->proto == CGN_PROTO_TCP &&

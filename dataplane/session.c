@@ -2,6 +2,7 @@
 #include "session.h"
 #include <arpa/inet.h>
 #include "lease.h"
+#include "mss.h"
 #include "snapshot.h"
 #include "tcp.h"
 #include "translate.h"
@@ -25,16 +26,22 @@ static uint8_t first_flags(uint8_t proto, uint8_t tcp_flags, bool inbound)
 }
 
 // May this subscriber have one more session? Refused packets take no token.
+//   head     the mapping that gets a further session; FLOW_NONE: a new mapping
 static enum cgn_drop limits_ok(const struct worker *w, const struct subscriber *s,
-	const struct cgn_policy *policy, bool inbound)
+	const struct cgn_policy *policy, uint32_t head, bool inbound)
 {
 	if (w->flows.n_used >= w->flows.n_max)
 		return CGN_DROP_SESSION_TABLE_FULL;
 	// strangers who scan mapped ports cannot take the table from subscribers (RFC 6888 REQ-5)
 	if (inbound && w->flows.n_used >= w->flows.n_max - w->flows.n_max / 8)
 		return CGN_DROP_INBOUND_TABLE_FULL;
+	if (head == FLOW_NONE && policy->limit_mappings && s->n_mappings >= policy->limit_mappings)
+		return CGN_DROP_MAPPING_LIMIT;
 	if (policy->limit_sessions && s->n_sessions >= policy->limit_sessions)
 		return CGN_DROP_SESSION_LIMIT;
+	if (head != FLOW_NONE && policy->limit_sessions_per_mapping &&
+		1 + w->flows.cold[head].n_further >= policy->limit_sessions_per_mapping)
+		return CGN_DROP_MAPPING_SESSION_LIMIT;
 	if (policy->limit_new_sessions_per_s &&
 		!token_ready(&s->rate, policy->limit_new_sessions_per_s, w->now_ns))
 		return CGN_DROP_RATE_LIMIT;
@@ -48,6 +55,8 @@ static void session_made(
 	if (policy->limit_new_sessions_per_s)
 		token_take(&s->rate, policy->limit_new_sessions_per_s, w->now_ns);
 	w->counters.sessions_created++;
+	syn_call_off(&w->syns, flow_ext_key_of(&w->flows.flow[record]),
+		flow_remote_of(&w->flows.flow[record]));
 	wheel_arm(&w->flows.wheel, record, flow_deadline(&w->flows.flow[record], &w->timeouts) + 1);
 }
 
@@ -80,7 +89,7 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 	if (sub == SUBSCRIBER_NONE)
 		return CGN_DROP_SUBSCRIBER_TABLE_FULL;
 	s = &w->subscribers.sub[sub];
-	reason = limits_ok(w, s, config, false);
+	reason = limits_ok(w, s, config, FLOW_NONE, false);
 	if (reason == CGN_DROP_COUNT) {
 		reason = lease_take(
 			w, sub, key, w->snapshot->config->pools[config->pool].max_blocks, &lease);
@@ -104,7 +113,7 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 	};
 	error = flow_open_unsettled(&w->flows, &new, record);
 	if (error != FLOW_OK) {
-		lease_give(w, sub, lease.block, key, lease.ext_port);
+		lease_give(w, sub, lease.block, key, lease.ext_port, true);
 		return error == FLOW_TABLE_FULL ? CGN_DROP_SESSION_TABLE_FULL : CGN_DROP_INDEX_FULL;
 	}
 	s->n_mappings++;
@@ -114,12 +123,25 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 	return CGN_DROP_COUNT;
 }
 
+// An inbound UDP session must not outlive the mapping (RFC 4787 REQ-6): it starts where the last
+// outbound packet was. With address-dependent filtering that packet is one to its own address, or the
+// remote could keep itself let in for ever.
+static uint32_t inbound_seen(
+	const struct worker *w, const struct cgn_policy *policy, uint32_t head, uint64_t remote)
+{
+	uint32_t record = FLOW_NONE;
+
+	if (policy->filtering_udp == CGN_FILTER_ADDRESS_DEPENDENT)
+		record = flow_find_address(&w->flows, head, (be32_t)remote);
+	return record == FLOW_NONE ? w->flows.flow[head].link : w->flows.flow[record].seen_s;
+}
+
 enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy, uint32_t head,
 	uint64_t remote, uint8_t tcp_flags, bool inbound, uint32_t *record)
 {
 	const struct flow *f = &w->flows.flow[head];
 	struct subscriber *s = &w->subscribers.sub[w->flows.cold[head].sub];
-	enum cgn_drop reason = limits_ok(w, s, policy->config, inbound);
+	enum cgn_drop reason = limits_ok(w, s, policy->config, head, inbound);
 	struct flow_new new;
 	enum flow_error error;
 
@@ -132,9 +154,9 @@ enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy
 		.policy = (uint16_t)(policy - w->snapshot->policy),
 		.state = first_state(f->proto, tcp_flags),
 		.flags = first_flags(f->proto, tcp_flags, inbound),
-		// an inbound UDP session must not outlive the mapping (RFC 4787 REQ-6): it starts
-		// where the last outbound packet was
-		.seen_s = inbound && f->proto != CGN_PROTO_TCP ? f->link : w->now_s,
+		.seen_s = inbound && f->proto != CGN_PROTO_TCP
+			? inbound_seen(w, policy->config, head, remote)
+			: w->now_s,
 		.now_s = w->now_s,
 	};
 	error = flow_add(&w->flows, head, &new, record);
@@ -142,6 +164,15 @@ enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy
 		return error == FLOW_TABLE_FULL ? CGN_DROP_SESSION_TABLE_FULL : CGN_DROP_INDEX_FULL;
 	session_made(w, s, policy->config, *record);
 	return CGN_DROP_COUNT;
+}
+
+// Did the ends of a TCP session close it, so that nothing of it is under way any more? (It has waited
+// for the closing timer then.)
+static bool is_closed(const struct flow *f, const struct flow_cold *c)
+{
+	return f->proto == CGN_PROTO_TCP &&
+		(f->state == CGN_SESSION_BOTH_FIN ||
+			(f->state == CGN_SESSION_TRANSITORY && c->was_reset));
 }
 
 void session_end(struct worker *w, uint32_t record, bool cleared, uint32_t *moved)
@@ -154,6 +185,8 @@ void session_end(struct worker *w, uint32_t record, bool cleared, uint32_t *move
 	struct subscriber *s = &w->subscribers.sub[sub];
 
 	s->n_sessions--;
+	if (cleared || !is_closed(f, &w->flows.cold[record]))
+		w->flows.cold[head].unclean = true;
 	if (cleared)
 		w->counters.sessions_cleared++;
 	else
@@ -165,7 +198,9 @@ void session_end(struct worker *w, uint32_t record, bool cleared, uint32_t *move
 		w->counters.mappings_cleared++;
 	else
 		w->counters.mappings_expired++;
-	lease_give(w, sub, block, key, ext_port);
+	// RFC 6888 REQ-8 spares TCP the rest where the state is tracked
+	lease_give(w, sub, block, key, ext_port,
+		!w->timeouts.tcp_at_once || w->flows.cold[head].unclean);
 }
 
 void session_settle(struct worker *w)
@@ -220,13 +255,19 @@ uint32_t session_upkeep(struct worker *w, uint32_t max)
 	return n;
 }
 
-void translate_tcp_slow(struct worker *w, uint32_t record, uint8_t tcp_flags, bool outbound)
+void translate_tcp_slow(struct worker *w, uint32_t record, const struct pkt *p, bool outbound)
 {
 	struct flow *f = &w->flows.flow[record];
+	struct flow_cold *c = &w->flows.cold[record];
 	uint32_t before = flow_deadline(f, &w->timeouts), after;
 	const bool knock = tcp_unanswered(f->flags);
 
-	f->state = tcp_next(f->state, tcp_flags, outbound, &f->flags);
+	if ((p->tcp_flags & TCP_SYN) && w->snapshot->config->tcp_mss_clamp)
+		mss_clamp(pkt_l4(p), w->snapshot->config->tcp_mss_clamp);
+	f->state = tcp_next(f->state, p->tcp_flags, outbound, &f->flags);
+	if (w->timeouts.tcp_at_once)
+		c->was_reset = (p->tcp_flags & TCP_RST) ||
+			(c->was_reset && f->state == CGN_SESSION_TRANSITORY);
 	if (!knock || !tcp_unanswered(f->flags))
 		f->seen_s = w->now_s;
 	after = flow_deadline(f, &w->timeouts);

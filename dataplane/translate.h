@@ -20,8 +20,9 @@ static inline struct l4_layout l4_layout_of(uint8_t proto)
 					 : (struct l4_layout){4, 4, 2};
 }
 
-// A timer that now ends earlier is moved in the wheel; one that ends later is found out lazily.
-void translate_tcp_slow(struct worker *w, uint32_t record, uint8_t tcp_flags, bool outbound);
+// Segments that matter to the state, SYNs among them. A timer that now ends earlier is moved in the
+// wheel; one that ends later is found out lazily.
+void translate_tcp_slow(struct worker *w, uint32_t record, const struct pkt *p, bool outbound);
 
 static inline void translate_state(
 	struct worker *w, uint32_t record, const struct pkt *p, bool outbound)
@@ -30,7 +31,7 @@ static inline void translate_state(
 
 	if (f->proto == CGN_PROTO_TCP) {
 		if (cgn_unlikely(tcp_matters(f->state, p->tcp_flags)))
-			translate_tcp_slow(w, record, p->tcp_flags, outbound);
+			translate_tcp_slow(w, record, p, outbound);
 		if (cgn_unlikely(f->seen_s != w->now_s) && !tcp_unanswered(f->flags))
 			f->seen_s = w->now_s;
 	} else if (outbound && cgn_unlikely(f->seen_s != w->now_s)) {

@@ -7,6 +7,7 @@
 #include <time.h>
 #include "forward.h"
 #include "handoff.h"
+#include "icmp.h"
 #include "lease.h"
 #include "parse.h"
 #include "path.h"
@@ -34,6 +35,13 @@ static uint32_t neighbours_for(const struct cgn_config *config)
 	for (uint32_t i = 0; i < config->n_interfaces; i++)
 		n += config->interfaces[i].n_routes; // every gateway has its place
 	return n;
+}
+
+static uint32_t rests_for(const struct cgn_config *config)
+{
+	const uint32_t n = config->timeouts.hold_down_max;
+
+	return share(n ? n : config->runtime.max_sessions, config->runtime.n_workers);
 }
 
 // The address ranges and blocks of every pool that this worker owns.
@@ -100,7 +108,7 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	const struct cgn_config *config = spec->snapshot->config;
 	const uint32_t n_sessions = share(config->runtime.max_sessions, spec->n_workers);
 	struct worker *w = mem_take("worker", sizeof(*w), spec->socket);
-	uint64_t seed[4][2];
+	uint64_t seed[5][2];
 
 	*what = "worker";
 	if (!w)
@@ -112,15 +120,15 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	w->timeouts = config->timeouts;
 	w->now_s = 1;
 	rng_init(&w->rng, spec->rng_key);
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 5; i++) {
 		for (unsigned j = 0; j < 2; j++)
 			seed[i][j] = (uint64_t)rng_u32(&w->rng) << 32 | rng_u32(&w->rng);
 	}
 	*what = "sessions (runtime.max-sessions)";
 	if (flow_table_init(&w->flows, n_sessions, w->now_s, seed[0], spec->socket))
 		goto err_destroy;
-	*what = "resting ports (runtime.max-sessions)";
-	if (rest_init(&w->rests, n_sessions, seed[1], spec->socket))
+	*what = "resting ports (timeouts.hold-down-max)";
+	if (rest_init(&w->rests, rests_for(config), seed[1], spec->socket))
 		goto err_destroy;
 	*what = "subscribers (runtime.max-subscribers)";
 	if (subscribers_init(&w->subscribers,
@@ -131,6 +139,9 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 		goto err_destroy;
 	*what = "neighbours";
 	if (neigh_init(&w->neighbours, neighbours_for(config), seed[3], spec->socket))
+		goto err_destroy;
+	*what = "unsolicited SYNs";
+	if (syn_init(&w->syns, seed[4], spec->socket))
 		goto err_destroy;
 	w->gateway_neigh = mem_take(
 		"gateways", (spec->snapshot->n_gateways + 1) * sizeof(uint32_t), spec->socket);
@@ -151,6 +162,7 @@ void worker_destroy(struct worker *w)
 		worker_drop_held(w);
 	flow_table_fini(&w->flows);
 	rest_fini(&w->rests);
+	syn_fini(&w->syns);
 	subscribers_fini(&w->subscribers);
 	portblocks_fini(&w->blocks);
 	neigh_fini(&w->neighbours);
@@ -180,9 +192,9 @@ uint64_t cgn_dataplane_table_bytes(const struct cgn_config *config)
 	const uint32_t n_workers = config->runtime.n_workers;
 	const uint32_t n_sessions = share(config->runtime.max_sessions, n_workers);
 	uint64_t each = sizeof(struct worker) + flow_table_bytes(n_sessions) +
-		rest_bytes(n_sessions) +
+		rest_bytes(rests_for(config)) +
 		subscribers_bytes(share(config->runtime.max_subscribers, n_workers)) +
-		neigh_bytes(neighbours_for(config));
+		neigh_bytes(neighbours_for(config)) + syn_bytes();
 	uint64_t blocks = 0;
 
 	for (uint32_t p = 0; p < config->n_pools; p++) {
@@ -364,6 +376,7 @@ static uint32_t upkeep(struct worker *w)
 	uint32_t n = session_upkeep(w, UPKEEP_FLOWS);
 
 	n += lease_upkeep(w, UPKEEP_RESTS);
+	n += icmp_upkeep(w, UPKEEP_SYNS);
 	neigh_upkeep(w, UPKEEP_NEIGHBOURS);
 	return n + walk_upkeep(w);
 }

@@ -17,6 +17,7 @@
 #include "rng.h"
 #include "snapshot.h"
 #include "subscriber.h"
+#include "syn.h"
 #include "token.h"
 
 #define WORKER_TX_MAX 128 // frames that wait for transmission on one interface
@@ -24,6 +25,7 @@
 #define UPKEEP_FLOWS 64 // sessions looked at per loop
 #define UPKEEP_RESTS 64 // rests ended per loop
 #define UPKEEP_NEIGHBOURS 16
+#define UPKEEP_SYNS 32 // unsolicited SYNs answered per loop
 #define UPKEEP_WALK 256 // records looked at per loop and walk
 
 typedef uint16_t (*burst_fn)(void *ctx, struct rte_mbuf **m, uint16_t n);
@@ -59,6 +61,7 @@ struct worker {
 	struct portblocks blocks;
 	struct subscribers subscribers;
 	struct rest rests;
+	struct syn_store syns;
 	struct neigh_table neighbours;
 	struct cgn_block_record *memory; // of all blocks (cgnat/blocks.h), or NULL
 	uint32_t *memory_at; // per address of `blocks`: its first record

@@ -59,6 +59,7 @@ struct cgn_pool {
 	uint16_t max_blocks; // per subscriber
 	struct cgn_port_range *reserved; // never given out; sorted, merged
 	uint32_t n_reserved;
+	uint16_t first_block_reserve; // per cent of the blocks that only first blocks may come from
 };
 
 enum cgn_action {
@@ -88,11 +89,24 @@ struct cgn_policy {
 	bool hairpin;
 	uint32_t limit_sessions; // per subscriber, 0 = none
 	uint32_t limit_new_sessions_per_s; // per subscriber, 0 = none
+	uint32_t limit_mappings; // per subscriber, 0 = none
+	uint32_t limit_sessions_per_mapping; // 0 = none
+};
+
+// Sessions to a destination port: instead of timeouts.udp or, for TCP, tcp-established.
+struct cgn_service_timeout {
+	uint8_t protocol; // CGN_PROTO_TCP or CGN_PROTO_UDP
+	uint16_t port;
+	uint32_t timeout;
 };
 
 struct cgn_timeouts {
 	uint32_t udp, tcp_established, tcp_opening, tcp_closing, icmp, hold_down, fragment;
 	bool non_conformant; // values below the RFCs' minimum are allowed
+	bool tcp_at_once; // hold-down-tcp: false: TCP ports that were closed do not rest
+	uint32_t hold_down_max; // resting ports over all workers; 0: as many as max-sessions
+	struct cgn_service_timeout services[CGN_SERVICES_MAX]; // by protocol, then port
+	uint32_t n_services;
 };
 
 enum cgn_refused {
@@ -124,6 +138,8 @@ struct cgn_config {
 	struct cgn_policy *policies;
 	uint32_t n_policies;
 	struct cgn_timeouts timeouts;
+	uint16_t tcp_mss_clamp; // 0 = off, else 536..9160
+	bool tcp_unsolicited_icmp; // tcp-unsolicited-syn: icmp
 	bool tcp_midstream_forward; // tcp-midstream: forward-if-mapped
 	enum cgn_refused icmp_refused;
 	uint32_t icmp_errors_per_s; // per worker

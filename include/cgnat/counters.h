@@ -25,7 +25,8 @@
 	X(icmp_errors_translated, \
 		"ICMP errors translated, either direction; in the two above, too") \
 	X(icmp_errors_sent, "ICMP errors of our own") \
-	X(icmp_errors_suppressed, "ICMP errors not sent: over icmp.errors-per-second") \
+	X(icmp_errors_suppressed, \
+		"ICMP errors not sent: over icmp.errors-per-second, or no room for a SYN to answer") \
 	X(mappings_created, "mappings made") \
 	X(mappings_expired, "mappings ended by their timer") \
 	X(mappings_cleared, "mappings ended by an operator's clear") \

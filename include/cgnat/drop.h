@@ -40,15 +40,20 @@
 	X(TCP_NO_SESSION, "TCP without SYN and without session") \
 	X(ICMP_NO_SESSION, "inbound echo for which no query went out") \
 	X(NO_MAPPING, "inbound to a pool address and port that nobody holds") \
+	X(FILTERED, \
+		"inbound to a mapping whose filtering does not let this remote in (RFC 4787 REQ-8)") \
 	X(SUBSCRIBER_TABLE_FULL, "max-subscribers reached") \
 	X(SESSION_TABLE_FULL, "max-sessions reached") \
 	X(INBOUND_TABLE_FULL, \
 		"a session from outside, when the last eighth of max-sessions is kept for subscribers") \
 	X(INDEX_FULL, "no room in a hash bucket and none could be made") \
+	X(MAPPING_LIMIT, "the subscriber is at its mapping limit (RFC 6888 REQ-4)") \
 	X(SESSION_LIMIT, "the subscriber is at its session limit (RFC 6888 REQ-5)") \
+	X(MAPPING_SESSION_LIMIT, "the mapping is at its session limit (RFC 6888 REQ-5)") \
 	X(RATE_LIMIT, "the subscriber opens sessions too fast (RFC 6888 REQ-4)") \
 	X(BLOCK_LIMIT, \
 		"all ports of the subscriber's max-blocks are in use or resting (RFC 6888 REQ-4)") \
+	X(FIRST_BLOCK_RESERVE, "the pool's free blocks are kept for subscribers without one") \
 	X(ADDRESS_FULL, "the subscriber's paired address has no free block (RFC 7857 4)") \
 	X(POOL_FULL, "no address of the pool has a free block") \
 	X(NO_ROUTE, "no route to the destination") \
@@ -73,7 +78,10 @@ enum cgn_drop {
 	X(SESSION_LIMIT) \
 	X(RATE_LIMIT) \
 	X(BLOCK_LIMIT) \
-	X(ADDRESS_FULL)
+	X(ADDRESS_FULL) \
+	X(MAPPING_LIMIT) \
+	X(MAPPING_SESSION_LIMIT) \
+	X(FIRST_BLOCK_RESERVE)
 
 enum cgn_subscriber_drop {
 #define X(name) CGN_SUBSCRIBER_DROP_##name,

@@ -12,6 +12,7 @@ typedef uint32_t be32_t;
 #define CGN_INTERFACES_MAX 16
 #define CGN_POOLS_MAX 64
 #define CGN_POLICIES_MAX 1024
+#define CGN_SERVICES_MAX 64 // timeouts.services
 
 // IP protocol numbers of what is translated.
 enum {

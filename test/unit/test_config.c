@@ -230,6 +230,11 @@ static void assert_default_rest(const struct cgn_config *c)
 	assert_int_equal(c->timeouts.hold_down, 120); // RFC 6888 REQ-8
 	assert_int_equal(c->timeouts.fragment, 2);
 	assert_false(c->timeouts.non_conformant);
+	assert_int_equal(c->timeouts.n_services, 0);
+	assert_int_equal(c->timeouts.hold_down_max, 0); // as many as max-sessions
+	assert_false(c->timeouts.tcp_at_once);
+	assert_int_equal(c->tcp_mss_clamp, 0);
+	assert_false(c->tcp_unsolicited_icmp);
 	assert_false(c->tcp_midstream_forward);
 	assert_int_equal(c->icmp_refused, CGN_REFUSED_HOST_UNREACHABLE); // RFC 6888 REQ-11b
 	assert_int_equal(c->icmp_errors_per_s, 100);
@@ -385,18 +390,36 @@ static struct outcome parse_good(const char *text)
 	return o;
 }
 
+static void assert_service(
+	const struct cgn_service_timeout *s, uint8_t protocol, uint16_t port, uint32_t timeout)
+{
+	assert_int_equal(s->protocol, protocol);
+	assert_int_equal(s->port, port);
+	assert_int_equal(s->timeout, timeout);
+}
+
 // Every key at a value that is not its default.
 static void values_other_than_the_defaults_are_taken(void **state)
 {
-	struct outcome o = parse_good(INTERFACES POOLS POLICIES
+	struct outcome o = parse_good(INTERFACES
+		"pools: [{name: a, addresses: [203.0.113.0/28], first-block-reserve: 25}]\n"
+		"policies:\n"
+		"- {name: all, filtering: {udp: address-dependent, tcp: address-and-port-dependent},\n"
+		"   limits: {sessions: 1, new-sessions-per-second: 2, mappings: 3, "
+		"sessions-per-mapping: 4}}\n"
 		"runtime: {main-lcore: 5, worker-lcores: [127, 1-3], share-cpus: true, hugepages: "
 		"false,\n"
 		"  memory-mb: 64, max-sessions: 256, max-subscribers: 4, eal-args: "
 		"[--log-level=8, -v]}\n"
 		"control: {socket: /tmp/s}\n"
 		"timeouts: {udp: 120, tcp-established: 604800, tcp-opening: 1, tcp-closing: 241,\n"
-		"  icmp: 61, hold-down: 604800, fragment: 3, non-conformant: true}\n"
+		"  icmp: 61, hold-down: 604800, fragment: 3, non-conformant: true,\n"
+		"  services: [{protocol: udp, port: 53, timeout: 10}, {protocol: tcp, port: 443, "
+		"timeout: 7440},\n"
+		"    {port: 22, timeout: 604800, protocol: tcp}], hold-down-max: 1000}\n"
+		"tcp-mss-clamp: 1452\n"
 		"tcp-midstream: forward-if-mapped\n"
+		"tcp-unsolicited-syn: icmp\n"
 		"icmp: {refused: admin-prohibited, errors-per-second: 7}\n");
 	const struct cgn_config *c = o.config;
 	const uint32_t lcores[] = {127, 1, 2, 3};
@@ -421,7 +444,21 @@ static void values_other_than_the_defaults_are_taken(void **state)
 	assert_int_equal(c->timeouts.hold_down, 604800);
 	assert_int_equal(c->timeouts.fragment, 3);
 	assert_true(c->timeouts.non_conformant);
+	assert_int_equal(c->timeouts.n_services, 3); // sorted
+	assert_service(&c->timeouts.services[0], CGN_PROTO_TCP, 22, 604800);
+	assert_service(&c->timeouts.services[1], CGN_PROTO_TCP, 443, 7440);
+	assert_service(&c->timeouts.services[2], CGN_PROTO_UDP, 53, 10);
+	assert_int_equal(c->timeouts.hold_down_max, 1000);
+	assert_int_equal(c->tcp_mss_clamp, 1452);
+	assert_int_equal(c->pools[0].first_block_reserve, 25);
+	assert_int_equal(c->policies[0].filtering_udp, CGN_FILTER_ADDRESS_DEPENDENT);
+	assert_int_equal(c->policies[0].filtering_tcp, CGN_FILTER_ADDRESS_AND_PORT_DEPENDENT);
+	assert_int_equal(c->policies[0].limit_sessions, 1);
+	assert_int_equal(c->policies[0].limit_new_sessions_per_s, 2);
+	assert_int_equal(c->policies[0].limit_mappings, 3);
+	assert_int_equal(c->policies[0].limit_sessions_per_mapping, 4);
 	assert_true(c->tcp_midstream_forward);
+	assert_true(c->tcp_unsolicited_icmp);
 	assert_int_equal(c->icmp_refused, CGN_REFUSED_ADMIN_PROHIBITED);
 	assert_int_equal(c->icmp_errors_per_s, 7);
 	assert_int_equal(o.warnings.n, 0);
@@ -534,6 +571,31 @@ static void questionable_values_are_warnings(void **state)
 		"timeouts: {udp: 30, tcp-established: 60, tcp-closing: 10, icmp: 5, hold-down: 0, "
 		"fragment: 1, non-conformant: true}\n");
 
+	for (unsigned i = 0; i < o.warnings.n && i < sizeof(warnings) / sizeof(warnings[0]); i++)
+		assert_string_equal(o.warnings.lines[i], warnings[i]);
+	assert_int_equal(o.warnings.n, sizeof(warnings) / sizeof(warnings[0]));
+	outcome_fini(&o);
+}
+
+static void services_and_rests_below_the_rfcs_are_warnings(void **state)
+{
+	static const char *const warnings[] = {
+		"t:6:72: timeouts.services[0].timeout: 119 s is not conformant, the minimum for udp "
+		"port 5353 is 120 s (RFC 4787 REQ-5a)",
+		"t:7:40: timeouts.services[1].timeout: 60 s is not conformant, the minimum for tcp "
+		"port 22 is 7440 s (RFC 5382 REQ-5)",
+		"t:9:18: timeouts.hold-down-max: is less than max-sessions (4000000): while more "
+		"than 100 ports would rest, the oldest are lent again early (RFC 6888 REQ-8)",
+		"t:9:38: timeouts.hold-down-tcp: TCP ports whose sessions were closed do not rest, "
+		"as RFC 6888 REQ-8 allows; a record of who held a port then needs exact times",
+	};
+	struct outcome o = parse_good(INTERFACES POOLS POLICIES
+		"timeouts: {services: [{protocol: udp, port: 5353, timeout:             119},\n"
+		"  {protocol: tcp, port: 22, timeout:   60},\n"
+		"  {protocol: udp, port: 1023, timeout: 1}], non-conformant: true,\n"
+		"  hold-down-max: 100, hold-down-tcp: false}\n");
+
+	assert_true(o.config->timeouts.tcp_at_once);
 	for (unsigned i = 0; i < o.warnings.n && i < sizeof(warnings) / sizeof(warnings[0]); i++)
 		assert_string_equal(o.warnings.lines[i], warnings[i]);
 	assert_int_equal(o.warnings.n, sizeof(warnings) / sizeof(warnings[0]));
@@ -719,6 +781,7 @@ int main(void)
 		cmocka_unit_test(worker_lcores_have_several_forms),
 		cmocka_unit_test(pools_policies_and_interfaces_take_their_other_forms),
 		cmocka_unit_test(questionable_values_are_warnings),
+		cmocka_unit_test(services_and_rests_below_the_rfcs_are_warnings),
 		cmocka_unit_test(warnings_and_the_error_count_may_be_left_out),
 		cmocka_unit_test(long_lists_are_fine),
 		cmocka_unit_test(large_nonsense_is_refused_quickly),

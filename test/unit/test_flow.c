@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const uint64_t seed[2] = {0x1234567890abcdef, 0xfedcba0987654321};
@@ -194,7 +195,6 @@ static void further_sessions_are_found_by_their_remote(void **state)
 	assert_int_equal(t.cold[a54].block, 11);
 	assert_int_equal(t.cold[a54].sub, 22);
 	assert_int_equal(t.cold[a54].policy, 4);
-	assert_int_equal(t.cold[a54].mapping_created_s, 1002);
 	assert_int_equal(t.cold[a54].session_created_s, 2002);
 	assert_int_equal(t.cold[b].n_further, 2);
 	assert_int_equal(t.n_used, 5);
@@ -215,12 +215,117 @@ static void endpoints_and_remotes_of_equal_hash_are_told_apart(void **state)
 	assert_true(index_insert(&t.in, flow_hash(&t, external(3)), a));
 	assert_true(index_insert(&t.out, flow_further_hash(&t, a, remote(55)), a54));
 	assert_true(index_insert(&t.out, further_b54, a54));
+	assert_true(index_insert(&t.in, flow_hash(&t, external(1)), a54));
+	assert_true(index_insert(&t.in, flow_address_hash(&t, b, htonl(0xc0000201)), a54));
 	assert_int_equal(flow_find_out(&t, internal(3)), FLOW_NONE);
 	assert_int_equal(flow_find_out(&t, internal(1)), a);
 	assert_int_equal(flow_find_in(&t, external(3)), FLOW_NONE);
 	assert_int_equal(flow_find_further(&t, a, remote(55)), FLOW_NONE);
 	assert_int_equal(flow_find_further(&t, b, remote(54)), FLOW_NONE);
 	assert_int_equal(flow_find_further(&t, a, remote(54)), a54);
+	assert_int_equal(flow_find_in(&t, external(1)), a);
+	t.flow[b].rem_addr = 0;
+	t.flow[b].flags |= FLOW_FURTHER;
+	assert_int_equal(flow_find_address(&t, b, htonl(0xc0000201)), FLOW_NONE);
+	flow_table_fini(&t);
+}
+
+static uint32_t add_remote(struct flow_table *t, uint32_t head, uint32_t address, uint16_t port)
+{
+	const struct flow_new new = {
+		.remote = FLOW_REMOTE(htonl(address), htons(port)), .state = CGN_SESSION_ACTIVE};
+	uint32_t record = FLOW_NONE;
+
+	assert_int_equal(flow_add(t, head, &new, &record), FLOW_OK);
+	return record;
+}
+
+static bool has_address(const struct flow_table *t, uint32_t head, uint32_t address)
+{
+	const uint32_t record = flow_find_address(t, head, htonl(address));
+
+	if (record == FLOW_NONE)
+		return false;
+	assert_int_equal(t->flow[record].rem_addr, htonl(address));
+	assert_true(record == head || t->flow[record].link == head);
+	return true;
+}
+
+// RFC 4787 REQ-8
+static void a_mapping_knows_the_addresses_of_its_sessions(void **state)
+{
+	struct flow_table t = table_of(100);
+	uint32_t a = open_mapping(&t, 1, 53), b = open_mapping(&t, 2, 53), r[3];
+
+	assert_true(has_address(&t, a, 0xc0000201)); // of the first session
+	assert_false(has_address(&t, a, 5));
+	r[0] = add_remote(&t, a, 5, 1);
+	assert_true(has_address(&t, a, 5));
+	assert_false(has_address(&t, b, 5));
+	r[1] = add_remote(&t, a, 5, 2);
+	r[2] = add_remote(&t, a, 5, 3);
+	assert_int_equal(t.in.n_entries, 3); // two mappings, one address
+	close_session(&t, r[0]); // the one that stands for the others
+	assert_true(has_address(&t, a, 5));
+	close_session(&t, r[2]);
+	assert_true(has_address(&t, a, 5));
+	close_session(&t, r[1]);
+	assert_false(has_address(&t, a, 5));
+	assert_int_equal(t.in.n_entries, 2);
+	flow_table_fini(&t);
+}
+
+// As many as there are records, on one mapping, made and ended in any order; checked against counts.
+static void thousands_of_addresses_on_one_mapping_are_exact(void **state)
+{
+	enum {
+		MAX = 5000,
+		ADDRESSES = 900
+	};
+	struct flow_table t = table_of(MAX);
+	uint32_t head = open_mapping(&t, 1, 53), n_of[ADDRESSES] = {0}, *list, n = 0, moved;
+	uint64_t x = 88172645463325252ull;
+
+	list = calloc(MAX, sizeof(*list));
+	assert_non_null(list);
+	for (uint32_t i = 0; i < 60000; i++) {
+		uint32_t address, k;
+
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		if (n < MAX - 1 && (i < 6000 || x & 1)) {
+			address = (uint32_t)(x >> 8) % ADDRESSES;
+			list[n++] = add_remote(&t, head, address, (uint16_t)i);
+			n_of[address]++;
+		} else if (n) {
+			k = (uint32_t)(x >> 8) % n;
+			address = ntohl(t.flow[list[k]].rem_addr);
+			assert_false(flow_close(&t, list[k], &moved));
+			list[k] = list[--n];
+			n_of[address]--;
+		}
+		address = (uint32_t)(x >> 40) % ADDRESSES;
+		assert_int_equal(has_address(&t, head, address), n_of[address] > 0);
+		if (i == MAX - 2) { // all records are in use
+			assert_int_equal(t.n_used, MAX);
+		}
+	}
+	while (n) { // the head ends and others take its place
+		uint32_t address, left = t.flow[t.cold[head].next].rem_addr;
+
+		address = ntohl(t.flow[head].rem_addr);
+		if (n_of[address % ADDRESSES] && address < ADDRESSES)
+			n_of[address]--;
+		assert_false(flow_close(&t, head, &moved));
+		assert_int_equal(t.flow[head].rem_addr, left);
+		n--;
+		assert_true(n_of[ntohl(left)] > 0);
+		assert_true(has_address(&t, head, ntohl(left)));
+		if (address < ADDRESSES)
+			assert_int_equal(has_address(&t, head, address), n_of[address] > 0);
+	}
+	assert_true(close_session(&t, head));
+	assert_empty(&t);
+	free(list);
 	flow_table_fini(&t);
 }
 
@@ -365,10 +470,11 @@ static void a_full_index_refuses_and_leaves_nothing_behind(void **state)
 	const struct flow_new new = {
 		.internal = internal(5), .external = external(5), .remote = remote(7)};
 	const uint64_t hashes[] = {flow_hash(&t, internal(5)), flow_hash(&t, external(5)),
-		flow_further_hash(&t, head, remote(7))};
-	struct index *index[] = {&t.out, &t.in, &t.out};
+		flow_further_hash(&t, head, remote(7)),
+		flow_address_hash(&t, head, htonl(0xc0000201))};
+	struct index *index[] = {&t.out, &t.in, &t.out, &t.in};
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		uint32_t n = 0;
 
 		while (index_insert(index[i], hashes[i], 500))
@@ -409,6 +515,48 @@ static void every_state_has_its_timeout(
 	assert_int_equal(timeout_of(CGN_PROTO_TCP, CGN_SESSION_TRANSITORY), 242);
 }
 
+static uint32_t service_timeout_of(
+	const struct cgn_timeouts *t, uint8_t proto, uint16_t port, uint8_t state, uint8_t flags)
+{
+	const struct flow f = {.proto = proto,
+		.state = state,
+		.flags = flags,
+		.rem_port = htons(port),
+		.seen_s = 5000};
+
+	return flow_deadline(&f, t) - 5000;
+}
+
+// RFC 4787 REQ-5a
+static void a_service_has_its_timeout(void **state)
+{
+	struct cgn_timeouts t = timeouts;
+
+	for (t.n_services = 0; t.n_services < CGN_SERVICES_MAX; t.n_services++) {
+		const uint32_t n = t.n_services;
+
+		t.services[n] = (struct cgn_service_timeout){
+			n < 20 ? CGN_PROTO_TCP : CGN_PROTO_UDP, (uint16_t)(3 * n + 1), 1000 + n};
+		for (uint32_t i = 0; i <= CGN_SERVICES_MAX; i++) {
+			const bool is_tcp = i < 20;
+			const uint8_t proto = is_tcp ? CGN_PROTO_TCP : CGN_PROTO_UDP,
+				      up = is_tcp ? CGN_SESSION_ESTABLISHED : CGN_SESSION_ACTIVE;
+			const uint16_t port = (uint16_t)(3 * i + 1);
+			const uint32_t otherwise = is_tcp ? 7440 : 300;
+
+			assert_int_equal(service_timeout_of(&t, proto, port, up, 0),
+				i < n ? 1000 + i : otherwise);
+			assert_int_equal(service_timeout_of(&t, proto, port, up, FLOW_INBOUND),
+				otherwise); // it is not the destination port
+			assert_int_equal(service_timeout_of(&t, proto, (uint16_t)(port + 1), up, 0),
+				otherwise);
+			assert_int_equal(
+				service_timeout_of(&t, CGN_PROTO_TCP, port, CGN_SESSION_INIT, 0),
+				241);
+		}
+	}
+}
+
 static void no_memory_is_told_and_nothing_leaks(void **state)
 {
 	struct flow_table t;
@@ -442,6 +590,9 @@ int main(void)
 		cmocka_unit_test(the_table_takes_exactly_max_sessions),
 		cmocka_unit_test(a_full_index_refuses_and_leaves_nothing_behind),
 		cmocka_unit_test(every_state_has_its_timeout),
+		cmocka_unit_test(a_service_has_its_timeout),
+		cmocka_unit_test(a_mapping_knows_the_addresses_of_its_sessions),
+		cmocka_unit_test(thousands_of_addresses_on_one_mapping_are_exact),
 		cmocka_unit_test(no_memory_is_told_and_nothing_leaks),
 		cmocka_unit_test(a_record_takes_120_bytes),
 	};

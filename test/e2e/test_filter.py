@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Filtering, limits, services and the MSS, as real programs and operators see them."""
+import itertools
+import json
+import socket
+import subprocess
+
+import pytest
+from daemon import config
+from lab import SERVERS, SUBSCRIBERS
+from traffic import TCP, UDP, Flow, Server, open_socket, wait_until
+
+ALICE, BOB = SUBSCRIBERS[:2]
+local_port = itertools.count(42000, 10)
+
+
+def mapped(s, server=SERVERS[0]):
+    """The external address and port of a UDP socket."""
+    s.sendto(b"who", (server, 7))
+    address, port = s.recv(100).split()[0].decode().split(":")
+    return address, int(port)
+
+
+def natdiscovery(lab, tmp_path):
+    argv = ["turnserver", "-n", "-L", SERVERS[0], "-L", SERVERS[1], "--stun-only", "--no-tls",
+            "--no-dtls", "--no-cli", "--no-auth", "--pidfile", f"{tmp_path}/pid", "--log-file",
+            "stdout", "--db", f"{tmp_path}/db"]
+    if "--rfc5780" in subprocess.run(["turnserver", "--help"], capture_output=True, text=True).stdout:
+        argv.append("--rfc5780")  # 4.7.0 and later have it off
+    with lab.background("net", *argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        wait_until(lambda: lab.run("net", "ss", "-Hlun").stdout.count(":3478 ") >= 2, 10,
+                   "the STUN server listens")
+        return lab.run("sub", "turnutils_natdiscovery", "-f", "-L", ALICE, "-l",
+                       str(next(local_port)), SERVERS[0], timeout=40).stdout
+
+
+@pytest.mark.parametrize("mode, verdict, port_passes", [
+    ("address-dependent", "Address Dependent Filtering!", True),
+    ("address-and-port-dependent", "Address and Port Dependent Filtering!", False)])
+def test_R4787_8_filtering(lab, fleet, tmp_path, mode, verdict, port_passes):
+    nat = fleet.start(config(policy={"filtering": {"udp": mode}}))
+    inside, stranger = open_socket(lab, "sub", UDP, ALICE), open_socket(lab, "net", UDP, SERVERS[1])
+    other_port = open_socket(lab, "net", UDP, SERVERS[0])
+    with Server(lab, SERVERS), inside, stranger, other_port:
+        target = mapped(inside)
+        inside.settimeout(0.5)
+        with nat.counting() as delta:
+            stranger.sendto(b"stranger", target)
+            with pytest.raises(TimeoutError):
+                inside.recv(100)
+        assert delta["FILTERED"] == 1
+        with nat.counting() as delta:
+            other_port.sendto(b"other port", target)
+            if port_passes:
+                assert inside.recv(100) == b"other port"
+            else:
+                with pytest.raises(TimeoutError):
+                    inside.recv(100)
+        assert delta["FILTERED"] == (0 if port_passes else 1)
+        inside.sendto(b"x", stranger.getsockname())
+        assert stranger.recvfrom(100) == (b"x", target)
+        stranger.sendto(b"invited", target)
+        assert inside.recv(100) == b"invited"
+    text = natdiscovery(lab, tmp_path)
+    assert f"NAT with {verdict}" in text, text
+
+
+def test_R4787_5a_services_show_their_timeout(lab, fleet):
+    nat = fleet.start(config(timeouts={
+        "services": [{"protocol": "udp", "port": 7, "timeout": 10},
+                     {"protocol": "tcp", "port": 7, "timeout": 9000}]}))
+    inside = open_socket(lab, "sub", UDP, ALICE)
+    with Server(lab, SERVERS), inside, Flow(lab, TCP, BOB, (SERVERS[0], 7)) as flow:
+        mapped(inside)
+        flow.ask()
+        (s,) = nat.ctl("show", "sessions", "--protocol", "udp")
+        assert 5 <= s["expires_seconds"] <= 10
+        (s,) = nat.ctl("show", "sessions", "--protocol", "tcp")
+        assert 8990 <= s["expires_seconds"] <= 9000
+        (m,) = nat.ctl("show", "mappings", "--protocol", "udp")
+        assert 5 <= m["expires_seconds"] <= 10
+        wait_until(lambda: not nat.ctl("show", "mappings", "--protocol", "udp"), 15,
+                   "the mapping has ended")
+
+
+def test_limits_are_counted_for_the_subscriber(lab, fleet):  # RFC 6888 REQ-4, REQ-5
+    nat = fleet.start(config(policy={"limits": {"mappings": 5, "sessions-per-mapping": 2}}))
+    sockets = [open_socket(lab, "sub", UDP, ALICE) for _ in range(8)]
+    with Server(lab, SERVERS), open_socket(lab, "sub", UDP, BOB) as bob:
+        for s in sockets:
+            s.sendto(b"x", (SERVERS[0], 7))
+        for server in SERVERS:
+            sockets[0].sendto(b"x", (server, 7))
+        assert mapped(bob)
+        wait_until(lambda: nat.drops().get("MAPPING_SESSION_LIMIT"), 5, "the limit is reached")
+    for s in sockets:
+        s.close()
+    nat.settle()
+    (alice,) = nat.ctl("show", "subscribers", ALICE)
+    assert (alice["mappings"], alice["sessions"]) == (5, 6)
+    assert alice["drops"]["MAPPING_LIMIT"] == 3
+    assert alice["drops"]["MAPPING_SESSION_LIMIT"] == 1
+    (bob,) = nat.ctl("show", "subscribers", BOB)
+    assert not any(bob["drops"].values())
+
+
+def test_mss_is_clamped_at_both_ends(lab, fleet):
+    fleet.start(config(tcp_mss_clamp=1000))
+    listener = open_socket(lab, "net", TCP, SERVERS[0], 8080)
+    with listener, open_socket(lab, "sub", TCP, ALICE) as client:
+        listener.listen()
+        client.connect((SERVERS[0], 8080))
+        accepted, _ = listener.accept()
+        with accepted:
+            for s in (client, accepted):  # less the timestamps
+                assert s.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) in (988, 1000)
+            client.sendall(b"x" * 100000)
+            got = 0
+            while got < 100000:
+                got += len(accepted.recv(65536))
+
+
+def test_R5382_4_unsolicited_syn_is_refused_after_6_s(lab, fleet):
+    nat = fleet.start(config(tcp_unsolicited_syn="icmp"))
+    with open_socket(lab, "net", TCP, SERVERS[0]) as s:
+        s.settimeout(20)
+        with pytest.raises(ConnectionRefusedError):  # what Linux makes of a 3/3 for a SYN
+            s.connect(("203.0.113.5", 80))
+    assert nat.counters()["icmp_errors_sent"] >= 1
+
+
+def test_check_names_what_would_change(lab, fleet, tmp_path):
+    nat = fleet.start(config())
+    new = config(pool={"first-block-reserve": 10}, tcp_mss_clamp=1400, tcp_unsolicited_syn="icmp",
+                 policy={"filtering": {"udp": "address-dependent"},
+                         "limits": {"mappings": 5, "sessions-per-mapping": 2}},
+                 timeouts={"services": [{"protocol": "udp", "port": 53, "timeout": 10},
+                                        {"protocol": "tcp", "port": 22, "timeout": 8000}],
+                           "hold-down-max": 100, "hold-down-tcp": False})
+    new["control"]["socket"] = nat.socket
+    file = tmp_path / "new.yaml"
+    file.write_text(json.dumps(new))
+    assert set(nat.ctl("check", str(file))["changes"]) == {
+        "pools[residential].first-block-reserve: 0 -> 10",
+        "policies[home-users].filtering.udp: endpoint-independent -> address-dependent",
+        "policies[home-users].limits.mappings: 0 -> 5",
+        "policies[home-users].limits.sessions-per-mapping: 0 -> 2",
+        "timeouts.services: [] -> [tcp 22: 8000, udp 53: 10]",
+        "timeouts.hold-down-max: 65536 -> 100",
+        "timeouts.hold-down-tcp: true -> false",
+        "tcp-mss-clamp: 0 -> 1400",
+        "tcp-unsolicited-syn: drop -> icmp"}
