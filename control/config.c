@@ -196,5 +196,6 @@ void cgn_config_free(struct cgn_config *c)
 		free(c->policies[i].destination_ports);
 	}
 	free(c->policies);
+	free(c->static_mappings);
 	free(c);
 }

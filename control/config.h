@@ -18,6 +18,8 @@
 #define CONFIG_INTERFACE_ADDRESSES_MAX 64 // of one interface
 #define CONFIG_ROUTES_MAX 65536 // of all interfaces together
 #define CONFIG_POOL_ADDRESSES_MAX 65536 // of all pools together
+#define CONFIG_STATIC_MAPPINGS_MAX 65536
+#define CONFIG_STATIC_PORTS_MAX 1048576 // of all static mappings but the one-to-one ones
 
 // What an operator should know at start although the file is valid (timeouts below an RFC's
 // minimum, ports that fill no block ...). Written like the errors, without a final newline.

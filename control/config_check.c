@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "config_check.h"
+#include "config_static.h"
 #include "config_value.h"
 #include <stdlib.h>
 #include <string.h>
@@ -366,4 +367,5 @@ void config_check(struct report *r, struct node *root, struct cgn_config *c)
 	check_services(r, root, c);
 	check_hold_down(r, root, c);
 	check_policies(r, root, c);
+	check_static(r, root, c);
 }

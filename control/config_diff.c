@@ -80,7 +80,7 @@ static const char *bool_name(bool value)
 
 static json_t *begin(json_t *sections, const char *fmt, const char *name)
 {
-	char key[CGN_NAME_MAX + 16];
+	char key[CGN_NAME_MAX + 24];
 	json_t *section = json_object();
 
 	snprintf(key, sizeof(key), fmt, name);
@@ -192,6 +192,19 @@ static void put_services(json_t *s, const struct cgn_timeouts *t)
 	list_end(&services, s, "services");
 }
 
+static void write_static_mapping(json_t *sections, const struct cgn_static_mapping *m)
+{
+	json_t *s = begin(sections, "static-mappings[%s]", m->name);
+	const bool is_whole = cgn_static_one_to_one(m);
+	char address[TEXT_ADDRESS_MAX], ports[TEXT_PORTS_MAX];
+
+	put(s, "protocol", "%s", m->protocol ? cgn_proto_name(m->protocol) : "all");
+	put(s, "internal", "%s%s%s", text_address(address, m->internal), is_whole ? "" : ":",
+		is_whole ? "" : text_ports(ports, &m->internal_ports));
+	put(s, "external", "%s%s%s", text_address(address, m->external), is_whole ? "" : ":",
+		is_whole ? "" : text_ports(ports, &m->external_ports));
+}
+
 static void write_rest(json_t *sections, const struct cgn_config *c)
 {
 	static const char *const refused[] = {
@@ -245,6 +258,8 @@ static json_t *write_config(const struct cgn_config *c)
 		write_pool(sections, &c->pools[i]);
 	for (uint32_t i = 0; i < c->n_policies; i++)
 		write_policy(sections, c, &c->policies[i]);
+	for (uint32_t i = 0; i < c->n_static_mappings; i++)
+		write_static_mapping(sections, &c->static_mappings[i]);
 	write_rest(sections, c);
 	return sections;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "config_schema.h"
 #include "config.h"
+#include "config_static.h"
 #include "config_value.h"
 #include <arpa/inet.h>
 #include <stddef.h>
@@ -534,17 +535,6 @@ static void read_policies(struct report *r, struct node *n, const struct field *
 
 // ---- the rest
 
-static void read_static_mappings(struct report *r, struct node *n, const struct field *f, void *to)
-{
-	static const struct list_spec spec = {"static mappings", 1, false, 0, NULL};
-	uint32_t n_out;
-
-	if (n->kind == NODE_LIST && n->n_items)
-		node_key_error(r, n, "static mappings are not supported yet");
-	else
-		free(value_list(r, n, &spec, &n_out));
-}
-
 static void read_service_protocol(struct report *r, struct node *n, const struct field *f, void *to)
 {
 	static const char *const words[] = {"tcp", "udp", NULL};
@@ -680,7 +670,7 @@ void schema_read(struct report *r, struct node *root, struct cgn_config *config)
 		{"interfaces", read_interfaces, .is_required = true},
 		{"pools", read_pools, .is_required = true},
 		{"policies", read_policies, .is_required = true},
-		{"static-mappings", read_static_mappings},
+		{"static-mappings", static_read},
 		{"timeouts", read_timeouts, offsetof(struct cgn_config, timeouts)},
 		{"tcp-mss-clamp", read_mss_clamp, offsetof(struct cgn_config, tcp_mss_clamp)},
 		{"tcp-midstream", read_midstream,

@@ -477,3 +477,31 @@ bool value_port_range(struct report *r, struct node *n, uint16_t min, struct cgn
 	*to = (struct cgn_port_range){(uint16_t)first, (uint16_t)last};
 	return true;
 }
+
+bool value_endpoints(
+	struct report *r, struct node *n, uint32_t *address, struct cgn_port_range *ports)
+{
+	static const char what[] =
+		"an IPv4 address, or one with a port or ports, as 192.0.2.1:7000-7009,";
+	const char *text = value_text(r, n, what), *colon;
+	char buf[INET_ADDRSTRLEN];
+	uint64_t first = 0, last = UINT16_MAX;
+	size_t len;
+
+	if (!text)
+		return false;
+	colon = strchr(text, ':');
+	len = colon ? (size_t)(colon - text) : strlen(text);
+	snprintf(buf, sizeof(buf), "%.*s", (int)(len < sizeof(buf) ? len : 0), text);
+	if (!parse_address(buf, address) || (colon && !parse_span(colon + 1, &first, &last))) {
+		not_an_address(r, n, what);
+		return false;
+	}
+	if (colon && (first < 1 || last > UINT16_MAX || first > last)) {
+		node_error(r, n, "%s: the port is %s, a port or FIRST-LAST in 1..65535 is allowed",
+			node_shown(r, n), first > last ? "backwards" : "out of range");
+		return false;
+	}
+	*ports = (struct cgn_port_range){(uint16_t)first, (uint16_t)last};
+	return true;
+}

@@ -62,6 +62,10 @@ bool value_address_range(struct report *r, struct node *n, struct cgn_address_ra
 // "443" or "8000-8100", in min..65535
 bool value_port_range(struct report *r, struct node *n, uint16_t min, struct cgn_port_range *to);
 
+// "100.64.0.10:8443", "100.64.0.10:7000-7009", or a bare address: all ports, 0-65535
+bool value_endpoints(
+	struct report *r, struct node *n, uint32_t *address, struct cgn_port_range *ports);
+
 // "N" or "N-M", decimal, without blanks. Does not report.
 bool parse_span(const char *text, uint64_t *first, uint64_t *last);
 

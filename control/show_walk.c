@@ -60,18 +60,35 @@ json_t *record_subscriber(const struct control *c, const struct cgn_walk_record 
 		(json_int_t)s->mappings, "sessions", (json_int_t)s->sessions, "drops", drops);
 }
 
+// The name of a static mapping, and no time at which it ends.
+static json_t *static_members(const struct control *c, json_t *mapping, uint32_t idx)
+{
+	const struct cgn_config *config = c->config;
+	const char *name = idx < config->n_static_mappings ? config->static_mappings[idx].name : "";
+
+	if (mapping &&
+		(json_object_set_new(mapping, "name", json_string(name)) ||
+			json_object_set_new(mapping, "expires_seconds", json_null()))) {
+		json_decref(mapping);
+		return NULL;
+	}
+	return mapping;
+}
+
 json_t *record_mapping(const struct control *c, const struct cgn_walk_record *record)
 {
 	const struct cgn_walk_mapping *m = &record->mapping;
 	char internal[TEXT_ENDPOINT_MAX], external[TEXT_ENDPOINT_MAX];
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "protocol",
+	json_t *mapping = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "protocol",
 		cgn_proto_name(m->protocol), "internal",
 		text_endpoint(internal, m->internal, m->internal_port), "external",
 		text_endpoint(external, m->external, m->external_port), "policy",
 		policy_name(c, m->policy), "static", m->is_static, "worker",
 		(json_int_t)record->worker, "sessions", (json_int_t)m->sessions, "age_seconds",
 		(json_int_t)m->age_s, "expires_seconds", (json_int_t)m->expires_s);
+
+	return m->is_static ? static_members(c, mapping, m->static_mapping) : mapping;
 }
 
 json_t *record_session(const struct control *c, const struct cgn_walk_record *record)

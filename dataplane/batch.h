@@ -52,6 +52,9 @@ enum pkt_kind {
 
 enum {
 	PKT_HAIRPIN = 1 << 0, // second half of a hairpin: TTL is done
+	// an echo request from outside or a reply from inside, or an ICMP error about one: only
+	// one-to-one mappings have such
+	PKT_AGAINST = 1 << 1,
 };
 
 struct pkt {

@@ -343,7 +343,7 @@ static void further_unlink(struct flow_table *t, uint32_t record)
 // The head keeps its number, so that nothing that points at the mapping changes.
 static void promote(struct flow_table *t, uint32_t head, uint32_t from)
 {
-	const uint8_t of_mapping = FLOW_UNSETTLED | FLOW_HEAD | FLOW_FURTHER;
+	const uint8_t of_mapping = FLOW_UNSETTLED | FLOW_HEAD | FLOW_FURTHER | FLOW_STATIC;
 	struct flow *h = &t->flow[head];
 	const struct flow *f = &t->flow[from];
 

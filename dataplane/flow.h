@@ -21,6 +21,7 @@
 
 #define FLOW_NONE UINT32_MAX
 #define FLOW_UNSETTLED_MAX 256u
+#define FLOW_POLICY_NONE UINT16_MAX
 
 // An endpoint in one word: address, port (both as on the wire), protocol; the top byte is zero.
 #define FLOW_KEY(addr, port, proto) \
@@ -37,6 +38,7 @@ enum {
 	FLOW_SYN_IN = 1 << 3,
 	FLOW_INBOUND = 1 << 4, // the session was opened from outside
 	FLOW_UNSETTLED = 1 << 5, // a head that is not in the inbound index (flow_settle())
+	FLOW_STATIC = 1 << 6, // of a static mapping: no subscriber, no block, no limits
 };
 
 // The hot line: everything a packet needs.
@@ -60,8 +62,8 @@ _Static_assert(sizeof(struct flow) == CGN_CACHE_LINE, "the hot half is one cache
 
 // Touched when something is made, ends or is listed.
 struct flow_cold {
-	uint32_t block; // portblock; of the head
-	uint32_t sub; // subscriber; of the head
+	uint32_t block; // portblock; of the head. FLOW_STATIC: which static mapping of the config
+	uint32_t sub; // subscriber; of the head. FLOW_STATIC: SUBSCRIBER_NONE
 	union {
 		uint32_t mapping_created_s; // head
 		uint32_t same_next; // further: the next one of its mapping and remote address
@@ -72,7 +74,7 @@ struct flow_cold {
 		uint32_t n_further; // head
 		uint32_t same_prev; // further: FLOW_NONE: it stands for its address in `in`
 	};
-	uint16_t policy; // of the session
+	uint16_t policy; // of the session; FLOW_POLICY_NONE: static, opened from outside
 	uint8_t was_reset; // TCP: transitory by a RST
 	uint8_t unclean; // head: a session of the mapping ended otherwise than closed by its ends
 };
@@ -163,7 +165,7 @@ struct flow_new {
 	uint32_t block, sub; // flow_add() ignores them
 	uint16_t policy;
 	uint8_t state;
-	uint8_t flags; // FLOW_SYN_*, FLOW_INBOUND
+	uint8_t flags; // FLOW_SYN_*, FLOW_INBOUND, FLOW_STATIC
 	uint32_t seen_s, now_s; // seen: where the session's timer starts
 };
 

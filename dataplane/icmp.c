@@ -79,6 +79,23 @@ static void quote_rewrite(struct pkt *p, bool source, be32_t address, be16_t por
 	icmp_check_set(p);
 }
 
+// True when the quoted packet is an echo that only a one-to-one mapping sends or gets, and it is of
+// none: p is of no kind that we carry then.
+static bool quote_against(const struct worker *w, struct pkt *p, bool inbound)
+{
+	uint32_t record;
+
+	if (cgn_likely(!(p->flags & PKT_AGAINST)))
+		return false;
+	p->flags &= (uint8_t)~PKT_AGAINST;
+	record = inbound ? flow_find_in(&w->flows, p->key) : flow_find_out(&w->flows, p->key);
+	if (record != FLOW_NONE && w->flows.flow[record].flags & FLOW_STATIC)
+		return false;
+	p->kind = PKT_OTHER;
+	p->drop_reason = CGN_DROP_ICMP_QUOTE;
+	return true;
+}
+
 void icmp_error_in(struct worker *w, struct pkt *p)
 {
 	const bool hairpin = p->flags & PKT_HAIRPIN;
@@ -87,6 +104,10 @@ void icmp_error_in(struct worker *w, struct pkt *p)
 	struct hop hop;
 	uint32_t diff;
 
+	if (quote_against(w, p, true)) {
+		open_other(w, p, true);
+		return;
+	}
 	if (DEST_KIND(dest_lookup(w->snapshot, ntohl(p->ip->dst))) != DEST_POOL) {
 		p->drop_reason = CGN_DROP_ICMP_NO_MAPPING;
 		open_other(w, p, true); // about bypassed traffic
@@ -135,6 +156,10 @@ void icmp_error_out(struct worker *w, struct pkt *p)
 	uint32_t record = flow_find_out(&w->flows, p->key);
 	struct hop hop;
 
+	if (quote_against(w, p, false)) {
+		open_other(w, p, false);
+		return;
+	}
 	if (record == FLOW_NONE || quote_of(p)->src != p->ip->dst) {
 		p->drop_reason = CGN_DROP_ICMP_NO_MAPPING; // RFC 5508 REQ-5
 		open_other(w, p, false);

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include "flow.h"
 #include "forward.h"
+#include "handoff.h"
 #include "icmp.h"
 #include "path.h"
 #include "session.h"
@@ -47,6 +48,20 @@ static const struct snapshot_policy *match_inbound(const struct worker *w, const
 		p->ip->proto, has_ports(p) ? ntohs((be16_t)(p->remote >> 32)) : 0, has_ports(p));
 }
 
+// One-to-one mappings take ICMP queries from outside.
+static bool takes_queries(const struct worker *w, be32_t external)
+{
+	struct staticmap_hit hit;
+
+	return staticmap_external(
+		&w->snapshot->statics, FLOW_KEY(external, 0, CGN_PROTO_ICMP), &hit);
+}
+
+static uint64_t other_key(const struct staticmap_hit *hit, uint64_t key)
+{
+	return FLOW_KEY(htonl(hit->address), htons(hit->port), key >> 48);
+}
+
 // Everything that is settled before a mapping is thought of. Returns the policy to translate by, or
 // NULL: p is gone.
 static const struct snapshot_policy *admit_outbound(
@@ -76,7 +91,8 @@ static const struct snapshot_policy *admit_outbound(
 		pkt_drop(w, p, CGN_DROP_INTERNAL_TO_INTERNAL);
 	} else if (DEST_KIND(hop.dest) == DEST_POOL && !policy->config->hairpin) {
 		pkt_drop(w, p, CGN_DROP_HAIRPIN_OFF);
-	} else if (DEST_KIND(hop.dest) == DEST_POOL && p->ip->proto == CGN_PROTO_ICMP) {
+	} else if (DEST_KIND(hop.dest) == DEST_POOL && p->ip->proto == CGN_PROTO_ICMP &&
+		!takes_queries(w, p->ip->dst)) {
 		pkt_drop(w, p,
 			CGN_DROP_ICMP_NO_SESSION); // no query hairpins in NAPT (RFC 5508 REQ-7)
 	} else if (DEST_KIND(hop.dest) == DEST_NONE) {
@@ -91,6 +107,8 @@ static void open_one(struct worker *w, struct pkt *p, const struct snapshot_poli
 {
 	struct flow_table *t = &w->flows;
 	uint32_t head = flow_find_out(t, p->key), record = FLOW_NONE;
+	struct staticmap_hit hit;
+	bool is_mapped = true;
 	enum cgn_drop reason;
 
 	if (head != FLOW_NONE) {
@@ -103,15 +121,20 @@ static void open_one(struct worker *w, struct pkt *p, const struct snapshot_poli
 	policy = admit_outbound(w, p, policy);
 	if (!policy)
 		return;
+	if (head == FLOW_NONE)
+		is_mapped = staticmap_internal(&w->snapshot->statics, p->key, &hit);
 	if (p->ip->proto == CGN_PROTO_TCP &&
 		(p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN &&
-		(head == FLOW_NONE || !w->snapshot->config->tcp_midstream_forward ||
+		(!is_mapped || !w->snapshot->config->tcp_midstream_forward ||
 			(p->tcp_flags & TCP_RST))) {
 		pkt_drop(w, p, CGN_DROP_TCP_NO_SESSION);
 		return;
 	}
 	if (head != FLOW_NONE)
 		reason = session_add(w, policy, head, p->remote, p->tcp_flags, false, &record);
+	else if (is_mapped)
+		reason = session_open_static(w, policy, hit.mapping, p->key,
+			other_key(&hit, p->key), p->remote, p->tcp_flags, &record);
 	else
 		reason = session_open_mapping(w, policy, p->key, p->remote, p->tcp_flags, &record);
 	if (reason != CGN_DROP_COUNT)
@@ -158,10 +181,13 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 // May a remote without a session send to the mapping `head`? (RFC 4787 REQ-8, RFC 5382 REQ-3)
 static bool filter_lets_in(const struct worker *w, const struct pkt *p, uint32_t head)
 {
-	const struct cgn_policy *policy = w->snapshot->policy[w->flows.cold[head].policy].config;
-	const enum cgn_filtering filtering =
-		p->ip->proto == CGN_PROTO_TCP ? policy->filtering_tcp : policy->filtering_udp;
+	const struct cgn_policy *policy;
+	enum cgn_filtering filtering;
 
+	if (w->flows.flow[head].flags & FLOW_STATIC)
+		return true;
+	policy = w->snapshot->policy[w->flows.cold[head].policy].config;
+	filtering = p->ip->proto == CGN_PROTO_TCP ? policy->filtering_tcp : policy->filtering_udp;
 	if (cgn_likely(filtering == CGN_FILTER_ENDPOINT_INDEPENDENT))
 		return true;
 	return filtering == CGN_FILTER_ADDRESS_DEPENDENT &&
@@ -202,11 +228,32 @@ static enum cgn_drop admit_inbound(const struct worker *w, const struct pkt *p, 
 	return policy->config->action == CGN_TRANSLATE ? CGN_DROP_COUNT : CGN_DROP_POLICY_DROP;
 }
 
+// The session that a packet from outside opens; without a head that of the static mapping `hit`,
+// which anybody reaches, whatever the policies say.
+static enum cgn_drop inbound_session(struct worker *w, const struct pkt *p, uint32_t head,
+	const struct staticmap_hit *hit, uint32_t *record)
+{
+	const struct flow_table *t = &w->flows;
+	enum cgn_drop reason;
+
+	if (head == FLOW_NONE)
+		return session_open_static(w, NULL, hit->mapping, other_key(hit, p->key), p->key,
+			p->remote, p->tcp_flags, record);
+	if (t->flow[head].flags & FLOW_STATIC)
+		return session_add(w, NULL, head, p->remote, p->tcp_flags, true, record);
+	reason = admit_inbound(w, p, head);
+	if (reason != CGN_DROP_COUNT)
+		return reason;
+	return session_add(w, &w->snapshot->policy[t->cold[head].policy], head, p->remote,
+		p->tcp_flags, true, record);
+}
+
 void open_inbound(struct worker *w, struct pkt *p)
 {
 	struct flow_table *t = &w->flows;
 	const bool hairpin = p->flags & PKT_HAIRPIN;
-	uint32_t head, record;
+	struct staticmap_hit hit = {0};
+	uint32_t head, record = FLOW_NONE;
 	enum cgn_drop reason;
 
 	if (!hairpin && snapshot_source_bad(w->snapshot, ntohl(p->ip->src))) {
@@ -218,17 +265,19 @@ void open_inbound(struct worker *w, struct pkt *p)
 		return;
 	}
 	head = flow_find_in(t, p->key);
-	if (head == FLOW_NONE) {
+	if (head == FLOW_NONE && !staticmap_external(&w->snapshot->statics, p->key, &hit)) {
 		icmp_refuse_inbound(w, p, CGN_DROP_NO_MAPPING);
 		return;
 	}
-	record = flow_find_session(t, head, p->remote);
+	if (head != FLOW_NONE)
+		record = flow_find_session(t, head, p->remote);
 	if (record == FLOW_NONE) {
-		if (p->ip->proto == CGN_PROTO_ICMP) {
+		if (p->ip->proto == CGN_PROTO_ICMP && !(p->flags & PKT_AGAINST)) {
 			pkt_drop(w, p, CGN_DROP_ICMP_NO_SESSION);
 			return;
 		}
-		if (!filter_lets_in(w, p, head)) { // refreshes nothing (RFC 7857 7)
+		if (head != FLOW_NONE &&
+			!filter_lets_in(w, p, head)) { // refreshes nothing (RFC 7857 7)
 			icmp_refuse_inbound(w, p, CGN_DROP_FILTERED);
 			return;
 		}
@@ -243,19 +292,42 @@ void open_inbound(struct worker *w, struct pkt *p)
 			icmp_ttl_expired(w, p);
 			return;
 		}
-		reason = admit_inbound(w, p, head);
-		if (reason != CGN_DROP_COUNT) {
-			pkt_drop(w, p, reason);
-			return;
-		}
-		reason = session_add(w, &w->snapshot->policy[t->cold[head].policy], head, p->remote,
-			p->tcp_flags, true, &record);
+		reason = inbound_session(w, p, head, &hit, &record);
 		if (reason != CGN_DROP_COUNT) {
 			pkt_drop(w, p, reason); // strangers are told nothing
 			return;
 		}
 	}
 	translate_in(w, p, record);
+}
+
+// An echo request from outside, or a reply from inside: only one-to-one mappings have such, and only
+// a request opens a session. False when there is none: p is still there. Any worker may come here.
+static bool open_against(struct worker *w, struct pkt *p, bool inbound)
+{
+	const struct staticmap *statics = &w->snapshot->statics;
+	struct staticmap_hit hit;
+	uint32_t owner, head, record = FLOW_NONE;
+
+	if (inbound ? !staticmap_external(statics, p->key, &hit)
+		    : !staticmap_internal(statics, p->key, &hit))
+		return false;
+	owner = steer_internal(w->snapshot, inbound ? hit.address : ntohl((be32_t)p->key));
+	if (owner != w->id && !(p->flags & PKT_HAIRPIN)) { // path_to_pool() has seen to hairpins
+		handoff_push(w, owner, p->m, HANDOFF_PACKET, p->ifc);
+		return true;
+	}
+	if (inbound) {
+		open_inbound(w, p);
+		return true;
+	}
+	head = flow_find_out(&w->flows, p->key);
+	if (head != FLOW_NONE)
+		record = flow_find_session(&w->flows, head, p->remote);
+	if (record == FLOW_NONE)
+		return false;
+	translate_out(w, p, record);
+	return true;
 }
 
 void open_other(struct worker *w, struct pkt *p, bool inbound)
@@ -267,6 +339,8 @@ void open_other(struct worker *w, struct pkt *p, bool inbound)
 		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
 		return;
 	}
+	if (p->flags & PKT_AGAINST && open_against(w, p, inbound))
+		return;
 	if (inbound) {
 		inbound_other(w, p, p->drop_reason);
 		return;

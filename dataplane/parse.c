@@ -63,8 +63,10 @@ static enum cgn_drop parse_quote(struct pkt *p, const uint8_t *l4, unsigned l4_l
 		return CGN_DROP_ICMP_QUOTE; // not the first fragment: no ports
 	ql4 = (const uint8_t *)q + header_len;
 	if (q->proto == CGN_PROTO_ICMP) {
-		if (ql4[0] != (inbound ? ICMP_ECHO : ICMP_ECHO_REPLY))
+		if (ql4[0] != ICMP_ECHO && ql4[0] != ICMP_ECHO_REPLY)
 			return CGN_DROP_ICMP_QUOTE;
+		if ((ql4[0] == ICMP_ECHO) != inbound)
+			p->flags |= PKT_AGAINST;
 		set_ends(p, !inbound, q->src, inbound ? load16(ql4 + 4) : 0, q->dst,
 			inbound ? 0 : load16(ql4 + 4), q->proto);
 	} else if (q->proto == CGN_PROTO_TCP || q->proto == CGN_PROTO_UDP) {
@@ -81,11 +83,11 @@ static enum cgn_drop parse_icmp(struct pkt *p, const uint8_t *l4, unsigned l4_le
 	switch (l4[0]) {
 	case ICMP_ECHO_REPLY:
 	case ICMP_ECHO:
-		// only the query goes out and only the reply comes in
+		// only the query goes out and only the reply comes in, but for one-to-one mappings
 		if ((l4[0] == ICMP_ECHO) == inbound) {
 			p->kind = PKT_OTHER;
+			p->flags |= PKT_AGAINST;
 			p->drop_reason = inbound ? CGN_DROP_ICMP_NO_SESSION : CGN_DROP_ICMP_TYPE;
-			return CGN_DROP_COUNT;
 		}
 		set_ends(p, inbound, p->ip->src, inbound ? 0 : load16(l4 + 4), p->ip->dst,
 			inbound ? load16(l4 + 4) : 0, CGN_PROTO_ICMP);

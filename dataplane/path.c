@@ -27,13 +27,12 @@ static void stage_owner(struct worker *w, struct batch *b, bool inbound)
 {
 	for (unsigned i = 0; i < b->n; i++) {
 		struct pkt *p = &b->pkt[i];
-		uint32_t address = ntohl((be32_t)p->key), owner;
+		uint32_t owner;
 
 		if (p->kind != PKT_FLOW && p->kind != PKT_ICMP_ERROR)
 			continue;
-		owner = inbound
-			? steer_external(w->snapshot, address, ntohs((be16_t)(p->key >> 32)))
-			: steer_internal(w->snapshot, address);
+		owner = inbound ? steer_inbound(w->snapshot, p->key)
+				: steer_internal(w->snapshot, ntohl((be32_t)p->key));
 		if (owner != w->id) {
 			handoff_push(w, owner, p->m, HANDOFF_PACKET, p->ifc);
 			p->kind = PKT_DROPPED;
@@ -212,7 +211,7 @@ void path_to_pool(
 		p.l4_off = (uint8_t)((ip->ver_ihl & 0xf) * 4);
 		p.key = FLOW_KEY(ip->dst, 0, 0);
 		parse_ipv4_again(&p, true);
-		owner = steer_external(w->snapshot, ntohl(ip->dst), ntohs((be16_t)(p.key >> 32)));
+		owner = steer_inbound(w->snapshot, p.key);
 		if (owner != w->id) {
 			handoff_push(w, owner, m, HANDOFF_HAIRPIN, ifc);
 			return;

@@ -137,8 +137,8 @@ static uint32_t block_words(const struct portblock_pool *pool)
 
 // Sets the bits that no port has, and those of reserved ports in it, for ever. Returns how many
 // ports are left.
-static uint32_t block_reserve(
-	struct portblocks *pb, const struct portblock *b, const struct portblock_pool_spec *spec)
+static uint32_t block_reserve(struct portblocks *pb, const struct portblock *b,
+	const struct portblock_pool_spec *spec, const struct portblock_address_spec *address)
 {
 	const struct portblock_pool *pool = &pb->pool[b->pool];
 	const uint32_t end = b->first_port + (uint32_t)pool->block_size;
@@ -149,8 +149,10 @@ static uint32_t block_reserve(
 		bits[0] = UINT64_MAX << pool->block_size;
 	if (pool->n_port_words < 64 * pool->n_full_words)
 		bits[pool->n_port_words] = UINT64_MAX << pool->n_port_words;
-	for (uint32_t i = 0; i < spec->n_reserved; i++) {
-		const struct cgn_port_range *r = &spec->reserved[i];
+	for (uint32_t i = 0; i < spec->n_reserved + address->n_reserved; i++) {
+		const struct cgn_port_range *r = i < spec->n_reserved
+			? &spec->reserved[i]
+			: &address->reserved[i - spec->n_reserved];
 
 		for (uint32_t port = r->first > b->first_port ? r->first : b->first_port;
 			port <= r->last && port < end; port++) {
@@ -165,7 +167,8 @@ static uint32_t block_reserve(
 
 // Makes the blocks of an address, whose first_block is known. `bits` counts words of port_bits.
 static void address_init(struct portblocks *pb, uint32_t address,
-	const struct portblock_pool_spec *spec, uint32_t *bits)
+	const struct portblock_pool_spec *spec, const struct portblock_address_spec *address_spec,
+	uint32_t *bits)
 {
 	const struct portblock_address *a = &pb->address[address];
 	struct portblock_pool *pool = &pb->pool[a->pool];
@@ -186,7 +189,7 @@ static void address_init(struct portblocks *pb, uint32_t address,
 			.bits = *bits,
 		};
 		*bits += block_words(pool);
-		if (!block_reserve(pb, b, spec)) {
+		if (!block_reserve(pb, b, spec, address_spec)) {
 			b->state = PORTBLOCK_RESERVED;
 			continue;
 		}
@@ -246,7 +249,7 @@ int portblocks_init(struct portblocks *pb, const struct portblock_pool_spec *poo
 	if (!pb->block || !pb->free_blocks || !pb->port_bits)
 		goto err_fini;
 	for (uint32_t i = 0; i < n_addresses; i++)
-		address_init(pb, i, &pools[addresses[i].pool], &bits);
+		address_init(pb, i, &pools[addresses[i].pool], &addresses[i], &bits);
 	return 0;
 
 err_fini:

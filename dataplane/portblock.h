@@ -24,7 +24,7 @@ enum portblock_state {
 	PORTBLOCK_FREE,
 	PORTBLOCK_LENT,
 	PORTBLOCK_RESTING,
-	PORTBLOCK_RESERVED, // every port of it is in reserved-ports: never lent, in no total
+	PORTBLOCK_RESERVED, // every port of it is reserved or has a static mapping: never lent, in no total
 };
 
 struct portblock {
@@ -76,6 +76,8 @@ struct portblock_address_spec {
 	uint16_t pool;
 	uint16_t first_port;
 	uint32_t n_blocks;
+	const struct cgn_port_range *reserved; // never given out of this address
+	uint32_t n_reserved;
 };
 
 struct portblocks {

@@ -30,10 +30,12 @@ static uint8_t first_flags(uint8_t proto, uint8_t tcp_flags, bool inbound)
 static enum cgn_drop limits_ok(const struct worker *w, const struct subscriber *s,
 	const struct cgn_policy *policy, uint32_t head, bool inbound)
 {
-	if (w->flows.n_used >= w->flows.n_max)
+	const uint32_t n = w->flows.n_used - w->statics.n_sessions;
+
+	if (n >= w->n_sessions_max)
 		return CGN_DROP_SESSION_TABLE_FULL;
 	// strangers who scan mapped ports cannot take the table from subscribers (RFC 6888 REQ-5)
-	if (inbound && w->flows.n_used >= w->flows.n_max - w->flows.n_max / 8)
+	if (inbound && n >= w->n_sessions_max - w->n_sessions_max / 8)
 		return CGN_DROP_INBOUND_TABLE_FULL;
 	if (head == FLOW_NONE && policy->limit_mappings && s->n_mappings >= policy->limit_mappings)
 		return CGN_DROP_MAPPING_LIMIT;
@@ -136,15 +138,86 @@ static uint32_t inbound_seen(
 	return record == FLOW_NONE ? w->flows.flow[head].link : w->flows.flow[record].seen_s;
 }
 
+static uint16_t policy_index(const struct worker *w, const struct snapshot_policy *policy)
+{
+	return policy ? (uint16_t)(policy - w->snapshot->policy) : FLOW_POLICY_NONE;
+}
+
+static void static_session_made(struct worker *w, uint32_t record)
+{
+	w->statics.n_sessions++;
+	w->statics.sessions[w->flows.cold[record].block]++;
+	w->counters.sessions_created++;
+	wheel_arm(&w->flows.wheel, record, flow_deadline(&w->flows.flow[record], &w->timeouts) + 1);
+}
+
+enum cgn_drop session_open_static(struct worker *w, const struct snapshot_policy *policy,
+	uint32_t mapping, uint64_t internal, uint64_t external, uint64_t remote, uint8_t tcp_flags,
+	uint32_t *record)
+{
+	const uint8_t proto = (uint8_t)(internal >> 48);
+	const bool inbound = !policy;
+	const struct flow_new new = {
+		.internal = internal,
+		.external = external,
+		.remote = remote,
+		.block = mapping,
+		.sub = SUBSCRIBER_NONE,
+		.policy = policy_index(w, policy),
+		.state = first_state(proto, tcp_flags),
+		.flags = (uint8_t)(first_flags(proto, tcp_flags, inbound) | FLOW_STATIC),
+		.seen_s = w->now_s,
+		.now_s = w->now_s,
+	};
+
+	if (w->statics.n_sessions >= w->statics.n_sessions_max)
+		return CGN_DROP_STATIC_SESSIONS_FULL;
+	if (flow_open_unsettled(&w->flows, &new, record) != FLOW_OK)
+		return CGN_DROP_INDEX_FULL; // there is a record, or the line above had said so
+	w->statics.n_heads++;
+	static_session_made(w, *record);
+	if (!inbound)
+		return CGN_DROP_COUNT; // settled with the rest of its burst
+	session_settle(w);
+	return w->flows.flow[*record].proto ? CGN_DROP_COUNT : CGN_DROP_INDEX_FULL;
+}
+
+// A further session of a static mapping: no limits but the room there is. Strangers cannot keep such
+// a mapping alive, as it does not end: the session starts now.
+static enum cgn_drop static_add(struct worker *w, const struct snapshot_policy *policy,
+	uint32_t head, uint64_t remote, uint8_t tcp_flags, bool inbound, uint32_t *record)
+{
+	const uint8_t proto = w->flows.flow[head].proto;
+	const struct flow_new new = {
+		.remote = remote,
+		.policy = policy_index(w, policy),
+		.state = first_state(proto, tcp_flags),
+		.flags = (uint8_t)(first_flags(proto, tcp_flags, inbound) | FLOW_STATIC),
+		.seen_s = w->now_s,
+		.now_s = w->now_s,
+	};
+
+	if (w->statics.n_sessions >= w->statics.n_sessions_max)
+		return CGN_DROP_STATIC_SESSIONS_FULL;
+	if (flow_add(&w->flows, head, &new, record) != FLOW_OK)
+		return CGN_DROP_INDEX_FULL;
+	static_session_made(w, *record);
+	return CGN_DROP_COUNT;
+}
+
 enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy, uint32_t head,
 	uint64_t remote, uint8_t tcp_flags, bool inbound, uint32_t *record)
 {
 	const struct flow *f = &w->flows.flow[head];
-	struct subscriber *s = &w->subscribers.sub[w->flows.cold[head].sub];
-	enum cgn_drop reason = limits_ok(w, s, policy->config, head, inbound);
+	struct subscriber *s;
+	enum cgn_drop reason;
 	struct flow_new new;
 	enum flow_error error;
 
+	if (f->flags & FLOW_STATIC)
+		return static_add(w, policy, head, remote, tcp_flags, inbound, record);
+	s = &w->subscribers.sub[w->flows.cold[head].sub];
+	reason = limits_ok(w, s, policy->config, head, inbound);
 	if (reason != CGN_DROP_COUNT) {
 		count_for(s, reason);
 		return reason;
@@ -175,6 +248,15 @@ static bool is_closed(const struct flow *f, const struct flow_cold *c)
 			(f->state == CGN_SESSION_TRANSITORY && c->was_reset));
 }
 
+// The mapping stays in the snapshot, whether its last session has ended or not.
+static void static_end(struct worker *w, uint32_t record, uint32_t *moved)
+{
+	w->statics.n_sessions--;
+	w->statics.sessions[w->flows.cold[record].block]--;
+	if (flow_close(&w->flows, record, moved))
+		w->statics.n_heads--;
+}
+
 void session_end(struct worker *w, uint32_t record, bool cleared, uint32_t *moved)
 {
 	const struct flow *f = &w->flows.flow[record];
@@ -182,15 +264,20 @@ void session_end(struct worker *w, uint32_t record, bool cleared, uint32_t *move
 	const uint64_t key = flow_key_of(f);
 	const uint16_t ext_port = ntohs(f->ext_port);
 	const uint32_t sub = w->flows.cold[head].sub, block = w->flows.cold[head].block;
-	struct subscriber *s = &w->subscribers.sub[sub];
+	struct subscriber *s;
 
-	s->n_sessions--;
-	if (cleared || !is_closed(f, &w->flows.cold[record]))
-		w->flows.cold[head].unclean = true;
 	if (cleared)
 		w->counters.sessions_cleared++;
 	else
 		w->counters.sessions_expired++;
+	if (f->flags & FLOW_STATIC) {
+		static_end(w, record, moved);
+		return;
+	}
+	s = &w->subscribers.sub[sub];
+	s->n_sessions--;
+	if (cleared || !is_closed(f, &w->flows.cold[record]))
+		w->flows.cold[head].unclean = true;
 	if (!flow_close(&w->flows, record, moved))
 		return;
 	s->n_mappings--;

@@ -14,10 +14,17 @@ struct snapshot_policy;
 enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_policy *policy,
 	uint64_t key, uint64_t remote, uint8_t tcp_flags, uint32_t *record);
 
+// Begins a session of a static mapping that has none yet for this endpoint. `policy`: NULL from
+// outside. `internal` and `external` belong together, as staticmap.h says.
+enum cgn_drop session_open_static(struct worker *w, const struct snapshot_policy *policy,
+	uint32_t mapping, uint64_t internal, uint64_t external, uint64_t remote, uint8_t tcp_flags,
+	uint32_t *record);
+
 // After a row of session_open_mapping(), before anything looks for the mappings from outside.
 void session_settle(struct worker *w);
 
-// Adds a session to the mapping `head`. `policy`: the one that matched, of the head when inbound.
+// Adds a session to the mapping `head`. `policy`: the one that matched, of the head when inbound;
+// NULL when inbound to a static mapping.
 enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy, uint32_t head,
 	uint64_t remote, uint8_t tcp_flags, bool inbound, uint32_t *record);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "snapshot.h"
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,8 +185,7 @@ void steer_split(
 	*n = (uint32_t)((uint64_t)n_blocks * (worker + 1) / n_workers) - *first;
 }
 
-static const struct snapshot_pool_address *pool_address_of(
-	const struct snapshot *s, uint32_t address)
+static struct snapshot_pool_address *pool_address_of(const struct snapshot *s, uint32_t address)
 {
 	uint32_t dest = dest_lookup(s, address);
 	const struct snapshot_range *r;
@@ -196,14 +196,12 @@ static const struct snapshot_pool_address *pool_address_of(
 	return &s->pool_address[r->first_address + (address - r->first)];
 }
 
-uint32_t steer_external(const struct snapshot *s, uint32_t address, uint16_t port)
+static uint32_t steer_blocks(
+	const struct snapshot *s, const struct snapshot_pool_address *a, uint16_t port)
 {
-	const struct snapshot_pool_address *a = pool_address_of(s, address);
 	const struct cgn_pool *pool;
 	uint32_t n_blocks, block;
 
-	if (!a)
-		return 0;
 	if (!a->split)
 		return a->owner;
 	pool = &s->config->pools[a->pool];
@@ -217,10 +215,108 @@ uint32_t steer_external(const struct snapshot *s, uint32_t address, uint16_t por
 	return (uint32_t)((((uint64_t)block + 1) * s->n_workers - 1) / n_blocks);
 }
 
+uint32_t steer_external(const struct snapshot *s, uint32_t address, uint16_t port)
+{
+	const struct snapshot_pool_address *a = pool_address_of(s, address);
+
+	return a ? steer_blocks(s, a, port) : 0;
+}
+
+uint32_t steer_inbound(const struct snapshot *s, uint64_t key)
+{
+	const struct snapshot_pool_address *a = pool_address_of(s, ntohl((be32_t)key));
+	struct staticmap_hit hit;
+
+	if (!a)
+		return 0;
+	if (a->ask &&
+		staticmap_find(&s->statics.external[a->static_first], a->n_statics, key, &hit))
+		return steer_internal(s, hit.address);
+	return steer_blocks(s, a, ntohs((be16_t)(key >> 32)));
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+	const struct snapshot_range *x = a, *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+// The place of the static mappings statics.external[first..end-1], which share an external address:
+// in a pool's range, or a new one behind the n_sorted ranges of pools.
+static struct snapshot_pool_address *static_address(
+	struct snapshot *s, uint32_t n_sorted, uint32_t address)
+{
+	uint32_t lo = 0, hi = n_sorted;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (s->range[mid].first <= address)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo && address <= s->range[lo - 1].last) {
+		const struct snapshot_range *r = &s->range[lo - 1];
+
+		return &s->pool_address[r->first_address + (address - r->first)];
+	}
+	s->range[s->n_ranges++] =
+		(struct snapshot_range){address, address, SNAPSHOT_NO_POOL, s->n_pool_addresses};
+	s->pool_address[s->n_pool_addresses] = (struct snapshot_pool_address){
+		.address = address, .pool = SNAPSHOT_NO_POOL, .not_lent = true};
+	return &s->pool_address[s->n_pool_addresses++];
+}
+
+// Tells every external address of its static mappings.
+static void place_statics(struct snapshot *s)
+{
+	const struct staticmap_range *l = s->statics.external;
+	const uint32_t n_sorted = s->n_ranges;
+
+	qsort(s->range, n_sorted, sizeof(*s->range), compare_ranges);
+	for (uint32_t i = 0, end; i < s->statics.n; i = end) {
+		struct snapshot_pool_address *a =
+			static_address(s, n_sorted, staticmap_address(&l[i]));
+		bool one_owner = true;
+
+		for (end = i; end < s->statics.n && staticmap_address(&l[end]) == a->address; end++)
+			one_owner = one_owner &&
+				steer_internal(s, l[end].address) ==
+					steer_internal(s, l[i].address);
+		a->static_first = i;
+		a->n_statics = end - i;
+		a->not_lent = a->not_lent || staticmap_is_whole(&l[i]);
+		a->ask = !a->not_lent || !one_owner;
+		a->owner = (uint8_t)steer_internal(s, l[i].address);
+	}
+}
+
+// Equal shares of what a pool can lend: the same number of whole addresses for each worker, the rest
+// cut into ranges.
+static void deal_out(struct snapshot *s, uint32_t base, uint32_t end)
+{
+	uint32_t n = 0, whole, k = 0;
+
+	for (uint32_t i = base; i < end; i++)
+		n += !s->pool_address[i].not_lent;
+	whole = n / s->n_workers * s->n_workers;
+	for (uint32_t i = base; i < end; i++) {
+		struct snapshot_pool_address *a = &s->pool_address[i];
+
+		if (a->not_lent)
+			continue;
+		a->owner = (uint8_t)(k % s->n_workers);
+		a->split = k >= whole;
+		k++;
+	}
+}
+
 static bool build_pools(struct snapshot *s)
 {
 	const struct cgn_config *config = s->config;
-	uint32_t n_addresses = 0, n_ranges = 0, r = 0;
+	uint32_t n_addresses = s->statics.n, n_ranges = s->statics.n, base = 0;
 
 	for (uint32_t p = 0; p < config->n_pools; p++) {
 		n_ranges += config->pools[p].n_ranges;
@@ -235,24 +331,25 @@ static bool build_pools(struct snapshot *s)
 		return false;
 	for (uint32_t p = 0; p < config->n_pools; p++) {
 		const struct cgn_pool *pool = &config->pools[p];
-		uint32_t base = s->n_pool_addresses, whole;
 
 		for (uint32_t i = 0; i < pool->n_ranges; i++) {
-			s->range[r++] = (struct snapshot_range){pool->ranges[i].first,
+			s->range[s->n_ranges++] = (struct snapshot_range){pool->ranges[i].first,
 				pool->ranges[i].last, (uint16_t)p, s->n_pool_addresses};
 			for (uint64_t a = pool->ranges[i].first; a <= pool->ranges[i].last; a++) {
 				s->pool_address[s->n_pool_addresses++] =
 					(struct snapshot_pool_address){(uint32_t)a, (uint16_t)p};
 			}
 		}
-		// equal shares: the same number of whole addresses each, the rest cut into ranges
-		whole = (s->n_pool_addresses - base) / s->n_workers * s->n_workers;
-		for (uint32_t i = base; i < s->n_pool_addresses; i++) {
-			s->pool_address[i].owner = (uint8_t)((i - base) % s->n_workers);
-			s->pool_address[i].split = i - base >= whole;
-		}
 	}
-	s->n_ranges = r;
+	place_statics(s); // addresses of no pool come behind those of the pools
+	for (uint32_t p = 0; p < config->n_pools; p++) {
+		uint32_t end = base;
+
+		while (end < s->n_pool_addresses && s->pool_address[end].pool == p)
+			end++;
+		deal_out(s, base, end);
+		base = end;
+	}
 	return true;
 }
 
@@ -275,7 +372,8 @@ struct snapshot *snapshot_create(const struct cgn_config *config)
 	}
 	s->gateway = calloc(n_routes ? n_routes : 1, sizeof(*s->gateway));
 	s->policy = calloc(config->n_policies ? config->n_policies : 1, sizeof(*s->policy));
-	if (!s->gateway || !s->policy || !build_pools(s) || !build_dest(s))
+	if (!s->gateway || !s->policy || !staticmap_init(&s->statics, config) || !build_pools(s) ||
+		!build_dest(s))
 		goto err_destroy;
 	for (uint32_t i = 0; i < config->n_policies; i++) {
 		const struct cgn_policy *p = &config->policies[i];
@@ -302,6 +400,7 @@ void snapshot_destroy(struct snapshot *s)
 		lpm_destroy(s->policy[i].destination.many);
 	}
 	lpm_destroy(s->dest);
+	staticmap_fini(&s->statics);
 	free(s->policy);
 	free(s->pool_address);
 	free(s->range);

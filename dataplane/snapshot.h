@@ -7,13 +7,14 @@
 #include <stdint.h>
 #include "cgnat/config.h"
 #include "lpm.h"
+#include "staticmap.h"
 
 // What an IPv4 address is to us: value of the match = kind << 28 | index.
 enum dest_kind {
 	DEST_ROUTE, // index: gateway
 	DEST_ONLINK, // index: interface
 	DEST_LOCAL, // one of our own addresses; index: interface
-	DEST_POOL, // index: address range of a pool
+	DEST_POOL, // an external address of ours: of a pool or of static mappings; index: range
 	DEST_MARTIAN, // multicast, loopback, class E, 0/8, broadcast of an on-link prefix
 	DEST_NONE = 0xf, // nothing covers it (LPM_NONE)
 };
@@ -34,9 +35,11 @@ struct snapshot_interface {
 	const struct cgn_interface *config;
 };
 
-struct snapshot_range { // one address range of a pool
+#define SNAPSHOT_NO_POOL UINT16_MAX
+
+struct snapshot_range { // one address range of a pool, or one address of static mappings alone
 	uint32_t first, last;
-	uint16_t pool;
+	uint16_t pool; // SNAPSHOT_NO_POOL
 	uint32_t first_address; // number of its first address in pool_address[]
 };
 
@@ -45,6 +48,9 @@ struct snapshot_pool_address {
 	uint16_t pool;
 	uint8_t owner; // worker; not when split
 	bool split; // one of those left over after equal shares: cut into port ranges, whole blocks
+	bool not_lent; // one-to-one, or of no pool: has no blocks
+	bool ask; // who owns it depends on its static mappings
+	uint32_t static_first, n_statics; // its static mappings, in statics.external[]
 };
 
 struct prefix_set { // match of a policy: none, few or many prefixes
@@ -72,6 +78,7 @@ struct snapshot {
 	uint32_t n_pool_addresses;
 	struct snapshot_policy *policy;
 	uint32_t n_policies;
+	struct staticmap statics;
 	uint32_t n_workers;
 };
 
@@ -115,8 +122,13 @@ static inline uint32_t steer_internal(const struct snapshot *s, uint32_t address
 	return (uint32_t)(((uint64_t)x * s->n_workers) >> 32);
 }
 
-// Worker that owns a pool address (and port, where the address is split). Worker 0 for the rest.
+// Worker that owns an external address (and port, where the address is split), but for the ports of
+// static mappings. Worker 0 for the rest.
 uint32_t steer_external(const struct snapshot *s, uint32_t address, uint16_t port);
+
+// Worker that owns an external endpoint (FLOW_KEY). That of a static mapping is its internal
+// address's, so that both directions meet; any other is steer_external()'s.
+uint32_t steer_inbound(const struct snapshot *s, uint64_t key);
 
 // First block and number of blocks that `worker` owns of a split address.
 void steer_split(

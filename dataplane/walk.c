@@ -96,7 +96,105 @@ static void fill_mapping(const struct worker *w, uint32_t head, struct cgn_walk_
 		.sessions = 1 + t->cold[head].n_further,
 		.age_s = w->now_s - t->cold[head].mapping_created_s,
 		.expires_s = seconds_left(w, deadline),
+		.is_static = f->flags & FLOW_STATIC,
+		.static_mapping = t->cold[head].block,
 	};
+}
+
+// ---- static mappings: of the config, whether they have sessions or not
+
+// Static mappings that a remote is asked for are found by their sessions, endpoint by endpoint.
+static bool by_remote(const struct cgn_filter *q)
+{
+	return q->by_remote || q->by_remote_port;
+}
+
+static bool static_wanted(
+	const struct cgn_filter *q, const struct cgn_static_mapping *m, uint16_t external_port)
+{
+	if (q->by_subscriber && m->internal != q->subscriber)
+		return false;
+	if (q->by_external && m->external != q->external)
+		return false;
+	if (q->by_external_port && !cgn_static_one_to_one(m) && external_port != q->external_port)
+		return false;
+	if (q->by_protocol && !cgn_static_takes(m, q->protocol))
+		return false;
+	return !q->by_policy;
+}
+
+static uint32_t port_sessions(
+	const struct worker *w, const struct cgn_static_mapping *m, uint16_t external_port)
+{
+	static const uint8_t protocols[] = {CGN_PROTO_TCP, CGN_PROTO_UDP};
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < sizeof(protocols); i++) {
+		uint32_t head;
+
+		if (!cgn_static_takes(m, protocols[i]))
+			continue;
+		head = flow_find_in(&w->flows,
+			FLOW_KEY(htonl(m->external), htons(external_port), protocols[i]));
+		n += head != FLOW_NONE ? 1 + w->flows.cold[head].n_further : 0;
+	}
+	return n;
+}
+
+// The next row of the static mappings whose internal address is this worker's: one for each port,
+// or a whole one-to-one mapping. True when *out was filled.
+static bool step_static(struct worker *w, struct worker_walk *walk, struct cgn_walk_record *out)
+{
+	const uint32_t idx = walk->static_mapping;
+	const struct cgn_static_mapping *m = &w->snapshot->config->static_mappings[idx];
+	const bool whole = cgn_static_one_to_one(m);
+	const uint16_t external_port = (uint16_t)(m->external_ports.first + walk->static_port);
+	const uint16_t internal_port = (uint16_t)(m->internal_ports.first + walk->static_port);
+	const bool is_ours = steer_internal(w->snapshot, m->internal) == w->id;
+
+	if (whole || !is_ours || external_port == m->external_ports.last) {
+		walk->static_mapping++;
+		walk->static_port = 0;
+	} else {
+		walk->static_port++;
+	}
+	if (!is_ours || !static_wanted(&walk->filter, m, external_port))
+		return false;
+	out->mapping = (struct cgn_walk_mapping){
+		.internal = m->internal,
+		.external = m->external,
+		.internal_port = internal_port,
+		.external_port = external_port,
+		.protocol = m->protocol,
+		.is_static = true,
+		.policy = FLOW_POLICY_NONE,
+		.sessions = whole ? w->statics.sessions[idx] : port_sessions(w, m, external_port),
+		.age_s = w->now_s - w->statics.since_s,
+		.static_mapping = idx,
+	};
+	return true;
+}
+
+// Goes on with the static mappings of a walk over mappings, *head being the ring's. True when it has
+// seen them all.
+static bool statics_slice(
+	struct worker *w, struct worker_walk *walk, uint32_t *head, uint32_t tail, uint32_t *looked)
+{
+	const uint32_t end = w->snapshot->config->n_static_mappings;
+
+	if (walk->kind != CGN_WALK_MAPPINGS || by_remote(&walk->filter))
+		return true;
+	for (unsigned i = 0; i < UPKEEP_WALK && walk->static_mapping < end; i++) {
+		struct cgn_walk_record *out = &walk->ring[*head % WALK_RING];
+
+		if (*head - tail == WALK_RING)
+			break;
+		(*looked)++;
+		out->worker = w->id;
+		if (step_static(w, walk, out))
+			(*head)++;
+	}
+	return walk->static_mapping >= end;
 }
 
 static bool fill_block(const struct worker *w, const struct cgn_filter *q, uint32_t block,
@@ -196,6 +294,8 @@ static bool step_flow(struct worker *w, struct worker_walk *walk, struct cgn_wal
 		fill_session(w, record, &out->session);
 		return true;
 	case CGN_WALK_MAPPINGS:
+		if (f->flags & FLOW_STATIC && !by_remote(&walk->filter))
+			return false; // step_static() has it
 		if (!(f->flags & FLOW_HEAD) || !mapping_wanted(w, &walk->filter, record))
 			return false;
 		fill_mapping(w, record, &out->mapping);
@@ -210,7 +310,7 @@ static bool step_flow(struct worker *w, struct worker_walk *walk, struct cgn_wal
 			walk->position = record; // another session has moved in here
 		return false;
 	case CGN_WALK_CLEAR_MAPPINGS:
-		if (!(f->flags & FLOW_HEAD))
+		if ((f->flags & (FLOW_HEAD | FLOW_STATIC)) != FLOW_HEAD) // static ones stay
 			return false;
 		// one session a step, until none is left; between slices the mapping may end by itself
 		if (walk->clearing != flow_key_of(f) && !mapping_wanted(w, &walk->filter, record))
@@ -267,6 +367,10 @@ static bool walk_slice(struct worker *w, struct worker_walk *walk, uint32_t *loo
 
 	if (atomic_load_explicit(&walk->cancelled, memory_order_relaxed))
 		return true;
+	if (!statics_slice(w, walk, &head, tail, looked)) {
+		atomic_store_explicit(&walk->head, head, memory_order_release);
+		return false;
+	}
 	for (unsigned i = 0; i < UPKEEP_WALK && walk->position < end; i++) {
 		struct cgn_walk_record *out = &walk->ring[head % WALK_RING];
 

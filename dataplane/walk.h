@@ -16,6 +16,7 @@ struct worker_walk {
 	enum cgn_walk_kind kind;
 	struct cgn_filter filter;
 	uint32_t position; // worker: next record to look at
+	uint32_t static_mapping, static_port; // worker: next static mapping, and port of it
 	uint64_t cleared; // worker
 	uint64_t clearing; // worker: key of the mapping that is being cleared, 0 = none
 	bool reported; // worker: the record with `cleared` is in the ring

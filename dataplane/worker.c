@@ -44,8 +44,34 @@ static uint32_t rests_for(const struct cgn_config *config)
 	return share(n ? n : config->runtime.max_sessions, config->runtime.n_workers);
 }
 
+// Room for sessions of static mappings, of one worker.
+static uint32_t static_sessions_for(const struct cgn_config *config)
+{
+	uint32_t n = share(config->runtime.max_sessions, config->runtime.n_workers) /
+		STATIC_SESSIONS_SHARE;
+
+	if (!config->n_static_mappings)
+		return 0;
+	return n > STATIC_SESSIONS_MIN ? n : STATIC_SESSIONS_MIN;
+}
+
+// The external ports of all static mappings, in the order of statics.external[].
+static struct cgn_port_range *static_ports(const struct snapshot *s)
+{
+	struct cgn_port_range *ports =
+		mem_take("static ports", (s->statics.n + 1) * sizeof(*ports), -1);
+
+	for (uint32_t i = 0; ports && i < s->statics.n; i++) {
+		const struct staticmap_range *r = &s->statics.external[i];
+
+		ports[i] = (struct cgn_port_range){(uint16_t)r->first, (uint16_t)r->last};
+	}
+	return ports;
+}
+
 // The address ranges and blocks of every pool that this worker owns.
-static struct portblock_address_spec *block_specs(struct worker *w, uint32_t *n_specs)
+static struct portblock_address_spec *block_specs(
+	struct worker *w, const struct cgn_port_range *ports, uint32_t *n_specs)
 {
 	const struct snapshot *s = w->snapshot;
 	struct portblock_address_spec *specs =
@@ -56,11 +82,15 @@ static struct portblock_address_spec *block_specs(struct worker *w, uint32_t *n_
 		return NULL;
 	for (uint32_t i = 0; i < s->n_pool_addresses; i++) {
 		const struct snapshot_pool_address *a = &s->pool_address[i];
-		const struct cgn_pool *pool = &s->config->pools[a->pool];
-		uint32_t first = 0, n_blocks = snapshot_pool_blocks(pool), at = record;
+		const struct cgn_pool *pool;
+		uint32_t first = 0, n_blocks, at = record;
 
-		record += n_blocks;
 		w->address_of[i] = PORTBLOCK_NONE;
+		if (a->not_lent)
+			continue;
+		pool = &s->config->pools[a->pool];
+		n_blocks = snapshot_pool_blocks(pool);
+		record += n_blocks;
 		if (a->split)
 			steer_split(n_blocks, s->n_workers, w->id, &first, &n_blocks);
 		else if (a->owner != w->id)
@@ -70,7 +100,8 @@ static struct portblock_address_spec *block_specs(struct worker *w, uint32_t *n_
 		w->memory_at[n] = at + first;
 		w->address_of[i] = n;
 		specs[n++] = (struct portblock_address_spec){a->address, a->pool,
-			(uint16_t)(pool->ports.first + first * pool->block_size), n_blocks};
+			(uint16_t)(pool->ports.first + first * pool->block_size), n_blocks,
+			ports + a->static_first, a->n_statics};
 	}
 	*n_specs = n;
 	return specs;
@@ -81,6 +112,7 @@ static int blocks_create(struct worker *w, const struct worker_spec *spec)
 	const struct cgn_config *config = spec->snapshot->config;
 	struct portblock_pool_spec pools[CGN_POOLS_MAX];
 	struct portblock_address_spec *addresses;
+	struct cgn_port_range *ports;
 	uint32_t n_addresses;
 	int rc;
 
@@ -94,12 +126,15 @@ static int blocks_create(struct worker *w, const struct worker_spec *spec)
 	w->address_of = mem_take("block addresses", bytes, spec->socket);
 	if (!w->memory_at || !w->address_of)
 		return -1;
-	addresses = block_specs(w, &n_addresses);
-	if (!addresses)
+	ports = static_ports(spec->snapshot);
+	if (!ports)
 		return -1;
-	rc = portblocks_init(
-		&w->blocks, pools, config->n_pools, addresses, n_addresses, spec->socket);
+	addresses = block_specs(w, ports, &n_addresses);
+	rc = addresses ? portblocks_init(&w->blocks, pools, config->n_pools, addresses, n_addresses,
+				 spec->socket)
+		       : -1;
 	mem_give(addresses);
+	mem_give(ports);
 	return rc;
 }
 
@@ -125,7 +160,15 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 			seed[i][j] = (uint64_t)rng_u32(&w->rng) << 32 | rng_u32(&w->rng);
 	}
 	*what = "sessions (runtime.max-sessions)";
-	if (flow_table_init(&w->flows, n_sessions, w->now_s, seed[0], spec->socket))
+	w->n_sessions_max = n_sessions;
+	w->statics.n_sessions_max = static_sessions_for(config);
+	if (flow_table_init(&w->flows, n_sessions + w->statics.n_sessions_max, w->now_s, seed[0],
+		    spec->socket))
+		goto err_destroy;
+	*what = "static mappings";
+	w->statics.sessions = mem_take("static mappings",
+		(config->n_static_mappings + 1) * sizeof(uint32_t), spec->socket);
+	if (!w->statics.sessions)
 		goto err_destroy;
 	*what = "resting ports (timeouts.hold-down-max)";
 	if (rest_init(&w->rests, rests_for(config), seed[1], spec->socket))
@@ -166,6 +209,7 @@ void worker_destroy(struct worker *w)
 	subscribers_fini(&w->subscribers);
 	portblocks_fini(&w->blocks);
 	neigh_fini(&w->neighbours);
+	mem_give(w->statics.sessions);
 	mem_give(w->gateway_neigh);
 	mem_give(w->memory_at);
 	mem_give(w->address_of);
@@ -191,7 +235,9 @@ uint64_t cgn_dataplane_table_bytes(const struct cgn_config *config)
 {
 	const uint32_t n_workers = config->runtime.n_workers;
 	const uint32_t n_sessions = share(config->runtime.max_sessions, n_workers);
-	uint64_t each = sizeof(struct worker) + flow_table_bytes(n_sessions) +
+	uint64_t each = sizeof(struct worker) +
+		flow_table_bytes(n_sessions + static_sessions_for(config)) +
+		(config->n_static_mappings + 1ull) * sizeof(uint32_t) +
 		rest_bytes(rests_for(config)) +
 		subscribers_bytes(share(config->runtime.max_subscribers, n_workers)) +
 		neigh_bytes(neighbours_for(config)) + syn_bytes();
@@ -312,6 +358,7 @@ void worker_begin(struct worker *w, uint64_t now_ns)
 	w->now_s = 0;
 	clock_set(w, now_ns);
 	w->flows.wheel.now_s = w->now_s;
+	w->statics.since_s = w->now_s;
 	for (uint32_t i = 0; i < w->snapshot->n_gateways; i++) {
 		const struct gateway *g = &w->snapshot->gateway[i];
 
@@ -331,7 +378,8 @@ static void publish_gauges(struct worker *w)
 	}
 	c->held = held;
 	c->sessions = w->flows.n_used;
-	c->mappings = w->flows.n_mappings;
+	c->static_sessions = w->statics.n_sessions;
+	c->mappings = w->flows.n_mappings - w->statics.n_heads;
 	c->subscribers = w->subscribers.n_active;
 	c->ports_resting = w->rests.n_live;
 	c->neighbours = w->neighbours.n;

@@ -28,6 +28,11 @@
 #define UPKEEP_SYNS 32 // unsolicited SYNs answered per loop
 #define UPKEEP_WALK 256 // records looked at per loop and walk
 
+// Sessions of static mappings have room of their own, in which anybody outside may open some: so
+// many for each session of max-sessions, but STATIC_SESSIONS_MIN.
+#define STATIC_SESSIONS_SHARE 4
+#define STATIC_SESSIONS_MIN 1024
+
 typedef uint16_t (*burst_fn)(void *ctx, struct rte_mbuf **m, uint16_t n);
 
 // An interface as this worker sees it. rx is NULL when another worker polls it, tx when another
@@ -58,6 +63,13 @@ struct worker {
 
 	struct worker_port port[CGN_INTERFACES_MAX];
 	struct flow_table flows;
+	uint32_t n_sessions_max; // of dynamic mappings; those of static ones have room of their own
+	struct { // static mappings
+		uint32_t *sessions; // by mapping of the config
+		uint32_t n_sessions, n_sessions_max;
+		uint32_t n_heads; // flows that stand for one now
+		uint32_t since_s;
+	} statics;
 	struct portblocks blocks;
 	struct subscribers subscribers;
 	struct rest rests;

@@ -100,6 +100,27 @@ struct cgn_service_timeout {
 	uint32_t timeout;
 };
 
+// Ports of one internal address that are always ports of one external address, as many. One-to-one
+// is 0-65535 on both sides; anything else has no port 0.
+struct cgn_static_mapping {
+	char name[CGN_NAME_MAX];
+	uint8_t protocol; // CGN_PROTO_ANY: TCP and UDP, and with one-to-one ICMP, too
+	uint32_t internal, external;
+	struct cgn_port_range internal_ports, external_ports;
+};
+
+static inline bool cgn_static_one_to_one(const struct cgn_static_mapping *m)
+{
+	return !m->external_ports.first;
+}
+
+static inline bool cgn_static_takes(const struct cgn_static_mapping *m, uint8_t protocol)
+{
+	return m->protocol == protocol ||
+		(m->protocol == CGN_PROTO_ANY &&
+			(protocol != CGN_PROTO_ICMP || cgn_static_one_to_one(m)));
+}
+
 struct cgn_timeouts {
 	uint32_t udp, tcp_established, tcp_opening, tcp_closing, icmp, hold_down, fragment;
 	bool non_conformant; // values below the RFCs' minimum are allowed
@@ -137,6 +158,8 @@ struct cgn_config {
 	uint32_t n_pools;
 	struct cgn_policy *policies;
 	uint32_t n_policies;
+	struct cgn_static_mapping *static_mappings; // none overlaps another, on either side
+	uint32_t n_static_mappings;
 	struct cgn_timeouts timeouts;
 	uint16_t tcp_mss_clamp; // 0 = off, else 536..9160
 	bool tcp_unsolicited_icmp; // tcp-unsolicited-syn: icmp

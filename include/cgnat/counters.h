@@ -27,7 +27,7 @@
 	X(icmp_errors_sent, "ICMP errors of our own") \
 	X(icmp_errors_suppressed, \
 		"ICMP errors not sent: over icmp.errors-per-second, or no room for a SYN to answer") \
-	X(mappings_created, "mappings made") \
+	X(mappings_created, "mappings made; static ones are not counted here and below") \
 	X(mappings_expired, "mappings ended by their timer") \
 	X(mappings_cleared, "mappings ended by an operator's clear") \
 	X(sessions_created, "sessions made") \
@@ -49,7 +49,8 @@
 #define CGN_GAUGES(X) \
 	X(held, "packets waiting for a neighbour's MAC address or inside a hand-off ring") \
 	X(sessions, "sessions now") \
-	X(mappings, "mappings now") \
+	X(static_sessions, "sessions of static mappings now; in sessions, too") \
+	X(mappings, "mappings now, static ones not counted") \
 	X(subscribers, "subscribers with a lent block now") \
 	X(blocks, "blocks lent now") \
 	X(blocks_held, "blocks in hold-down now") \

@@ -90,7 +90,8 @@ struct cgn_walk_mapping {
 	bool is_static;
 	uint16_t policy;
 	uint32_t sessions;
-	uint32_t age_s, expires_s; // expires: when no further packet comes
+	uint32_t age_s, expires_s; // expires: when no further packet comes; not of a static one
+	uint32_t static_mapping; // of a static one: index into config->static_mappings
 };
 
 struct cgn_walk_session {

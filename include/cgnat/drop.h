@@ -46,6 +46,7 @@
 	X(SESSION_TABLE_FULL, "max-sessions reached") \
 	X(INBOUND_TABLE_FULL, \
 		"a session from outside, when the last eighth of max-sessions is kept for subscribers") \
+	X(STATIC_SESSIONS_FULL, "the room for sessions of static mappings is full") \
 	X(INDEX_FULL, "no room in a hash bucket and none could be made") \
 	X(MAPPING_LIMIT, "the subscriber is at its mapping limit (RFC 6888 REQ-4)") \
 	X(SESSION_LIMIT, "the subscriber is at its session limit (RFC 6888 REQ-5)") \

@@ -157,7 +157,7 @@ static void make_record(enum cgn_walk_kind kind, uint64_t i, struct cgn_walk_rec
 	} else if (kind == CGN_WALK_MAPPINGS) {
 		r->mapping = (struct cgn_walk_mapping){subscriber_of(i), external_of(i),
 			(uint16_t)(1024 + i % 60000), (uint16_t)(2048 + i % 60000), protocol_of(i),
-			false, i % 50 == 49, 1, (uint32_t)i, 300};
+			i == FAKE_STATIC, i % 50 == 49, 1, (uint32_t)i, 300};
 	} else if (kind == CGN_WALK_BLOCKS) {
 		r->block = (struct cgn_walk_block){subscriber_of(i), external_of(i),
 			(uint16_t)(1024 + 256 * (i % 250)), (uint16_t)(1279 + 256 * (i % 250)), 0,

@@ -17,9 +17,13 @@
 	"    routes: [{prefix: 0.0.0.0/0, via: 192.0.2.1}]\n" \
 	"pools:\n" \
 	"  - {name: residential, addresses: [203.0.113.0/28, 198.51.100.7], max-blocks: 4}\n" \
+	"static-mappings:\n" \
+	"  - {name: web, protocol: tcp, internal: 100.64.0.10:1033, external: 203.0.113.1:2057}\n" \
 	"policies:\n" \
 	"  - {name: home-users, match: {source: [100.64.0.0/11]}, action: translate, pool: residential}\n" \
 	"  - {name: others, match: {source: [100.96.0.0/11]}, action: translate, pool: residential}\n"
+
+#define FAKE_STATIC 9 // the mapping that is static-mappings[0]
 
 struct fake {
 	uint64_t n[4]; // records by enum cgn_walk_kind: mappings, sessions, blocks, subscribers

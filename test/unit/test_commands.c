@@ -317,6 +317,27 @@ static void blocks_subscribers_mappings_sessions_have_their_keys(void **state)
 	}
 }
 
+static void a_static_mapping_has_a_name_and_no_end(void **state)
+{
+	json_t *list = items_of("show mappings", ""), *record;
+	size_t n;
+
+	json_array_foreach(list, n, record)
+	{
+		const bool is_static = n == FAKE_STATIC;
+
+		assert_int_equal(json_is_true(json_object_get(record, "static")), is_static);
+		assert_int_equal(
+			json_is_null(json_object_get(record, "expires_seconds")), is_static);
+		assert_int_equal(json_object_get(record, "name") != NULL, is_static);
+	}
+	record = json_array_get(list, FAKE_STATIC);
+	assert_string_equal(text(record, "name"), "web");
+	assert_string_equal(text(record, "internal"), "100.64.0.10:1033");
+	assert_string_equal(text(record, "external"), "203.0.113.1:2057");
+	json_decref(list);
+}
+
 static void a_session_says_what_the_record_says(void **state)
 {
 	json_t *list = items_of("show sessions", "\"limit\": 20");
@@ -623,6 +644,9 @@ static void check_names_each_change(void **state)
 			"pools[residential].addresses: [198.51.100.7, 203.0.113.0/28] -> "
 			"[198.51.100.8, 203.0.113.0/28]"},
 		{"name: others", "name: guests", "policies[others]: removed"},
+		{"100.64.0.10:1033", "100.64.0.10:1034",
+			"static-mappings[web].internal: 100.64.0.10:1033 -> 100.64.0.10:1034"},
+		{"name: web", "name: shop", "static-mappings[shop]: added"},
 		{"name: others", "name: guests", "policies[guests]: added"},
 		{"pools:", "timeouts: {icmp: 90}\npools:", "timeouts.icmp: 60 -> 90"},
 		{"pools:", "tcp-midstream: forward-if-mapped\npools:",
@@ -690,6 +714,7 @@ int main(void)
 		T(an_interface_that_does_not_answer_is_down),
 		T(pools_has_gauges_and_utilization),
 		T(blocks_subscribers_mappings_sessions_have_their_keys),
+		T(a_static_mapping_has_a_name_and_no_end),
 		T(a_session_says_what_the_record_says),
 		T(a_subscriber_has_each_of_its_drops),
 		T(filters_reach_the_walk),

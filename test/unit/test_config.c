@@ -359,6 +359,31 @@ static void assert_example_policies(const struct cgn_policy *p)
 	assert_int_equal(p[2].limit_new_sessions_per_s, 500);
 }
 
+static void assert_static(const struct cgn_static_mapping *m, const char *name, uint8_t protocol,
+	struct cgn_static_mapping want)
+{
+	assert_string_equal(m->name, name);
+	assert_int_equal(m->protocol, protocol);
+	assert_int_equal(m->internal, want.internal);
+	assert_int_equal(m->external, want.external);
+	assert_ports(&m->internal_ports, want.internal_ports.first, want.internal_ports.last);
+	assert_ports(&m->external_ports, want.external_ports.first, want.external_ports.last);
+}
+#define STATIC(m, name, protocol, ...) \
+	assert_static(m, name, protocol, (struct cgn_static_mapping){"", 0, __VA_ARGS__})
+
+static void assert_example_static_mappings(const struct cgn_static_mapping *m)
+{
+	STATIC(&m[0], "web", CGN_PROTO_TCP, ADDRESS(100, 64, 0, 10), ADDRESS(203, 0, 113, 1),
+		{8443, 8443}, {443, 443});
+	STATIC(&m[1], "game", CGN_PROTO_ANY, ADDRESS(100, 64, 0, 10), ADDRESS(203, 0, 113, 1),
+		{7000, 7009}, {17000, 17009});
+	STATIC(&m[2], "one-to-one", CGN_PROTO_ANY, ADDRESS(100, 64, 0, 11),
+		ADDRESS(203, 0, 113, 15), {0, 65535}, {0, 65535});
+	assert_false(cgn_static_one_to_one(&m[1]));
+	assert_true(cgn_static_one_to_one(&m[2]));
+}
+
 static void the_full_example_has_its_values(void **state)
 {
 	struct outcome o;
@@ -370,6 +395,8 @@ static void the_full_example_has_its_values(void **state)
 	assert_example_pool(c->pools);
 	assert_int_equal(c->n_policies, 3);
 	assert_example_policies(c->policies);
+	assert_int_equal(c->n_static_mappings, 3);
+	assert_example_static_mappings(c->static_mappings);
 	assert_default_rest(c);
 	outcome_fini(&o);
 }
@@ -541,6 +568,67 @@ static void pools_policies_and_interfaces_take_their_other_forms(void **state)
 	assert_string_equal(c->interfaces[1].device, "3B:0a.7");
 	assert_int_equal(c->interfaces[1].mtu, 9600);
 	outcome_fini(&o);
+}
+
+static void static_mappings_take_their_other_forms(void **state)
+{
+	struct outcome o = parse_good(INTERFACES POOLS POLICIES
+		"static-mappings:\n"
+		"- {name: a, protocol: udp, internal: 100.64.0.5:1-65535, external: "
+		"198.18.0.1:1-65535}\n"
+		"- {name: b, protocol: icmp, internal: 100.64.0.5, external: 198.18.0.2}\n"
+		"- {name: c, protocol: tcp, internal: '100.64.0.6', external: 198.18.0.2}\n"
+		"- {name: d, protocol: all, internal: 100.64.0.7:7-7, external: '198.18.0.4:9'}\n");
+	const struct cgn_static_mapping *m = o.config->static_mappings;
+
+	STATIC(&m[0], "a", CGN_PROTO_UDP, ADDRESS(100, 64, 0, 5), ADDRESS(198, 18, 0, 1),
+		{1, 65535}, {1, 65535});
+	STATIC(&m[1], "b", CGN_PROTO_ICMP, ADDRESS(100, 64, 0, 5), ADDRESS(198, 18, 0, 2),
+		{0, 65535}, {0, 65535});
+	STATIC(&m[2], "c", CGN_PROTO_TCP, ADDRESS(100, 64, 0, 6), ADDRESS(198, 18, 0, 2),
+		{0, 65535}, {0, 65535});
+	STATIC(&m[3], "d", CGN_PROTO_ANY, ADDRESS(100, 64, 0, 7), ADDRESS(198, 18, 0, 4), {7, 7},
+		{9, 9});
+	assert_int_equal(o.warnings.n, 0);
+	outcome_fini(&o);
+}
+
+static void a_static_host_that_no_policy_knows_is_a_warning(void **state)
+{
+	struct outcome o = parse_good(
+		INTERFACES POOLS "policies: [{name: all, match: {source: [100.64.0.0/11]}}]\n"
+				 "static-mappings:\n"
+				 "- {name: a, internal: 100.95.255.255, external: 203.0.113.1}\n"
+				 "- {name: b, internal: 100.96.0.0, external: 203.0.113.2}\n");
+
+	assert_int_equal(o.warnings.n, 1);
+	assert_string_equal(o.warnings.lines[0],
+		"t:8:23: static-mappings[1].internal: no policy translates 100.96.0.0: it is "
+		"reached from outside, but opens nothing itself");
+	outcome_fini(&o);
+}
+
+static void many_static_mappings_are_checked_quickly(void **state)
+{
+	enum {
+		N = 40000
+	};
+	char *text = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&text, &n);
+	struct outcome o;
+
+	fputs(INTERFACES POOLS POLICIES "static-mappings:\n", f);
+	for (unsigned i = 0; i < N; i++)
+		fprintf(f,
+			"- {name: n%u, internal: '100.65.%u.%u:80', external: '198.18.0.%u:%u'}\n",
+			i, i / 250, i % 250, i % 4, 1 + i / 4);
+	fclose(f);
+	o = parse_good(text);
+	assert_int_equal(o.config->n_static_mappings, N);
+	assert_int_equal(o.warnings.n, 0);
+	outcome_fini(&o);
+	free(text);
 }
 
 static void questionable_values_are_warnings(void **state)
@@ -780,6 +868,9 @@ int main(void)
 		cmocka_unit_test(values_other_than_the_defaults_are_taken),
 		cmocka_unit_test(worker_lcores_have_several_forms),
 		cmocka_unit_test(pools_policies_and_interfaces_take_their_other_forms),
+		cmocka_unit_test(static_mappings_take_their_other_forms),
+		cmocka_unit_test(many_static_mappings_are_checked_quickly),
+		cmocka_unit_test(a_static_host_that_no_policy_knows_is_a_warning),
 		cmocka_unit_test(questionable_values_are_warnings),
 		cmocka_unit_test(services_and_rests_below_the_rfcs_are_warnings),
 		cmocka_unit_test(warnings_and_the_error_count_may_be_left_out),
