@@ -22,6 +22,7 @@ struct __attribute__((packed, aligned(2))) ipv4 {
 #define IPV4_DF 0x4000u
 #define IPV4_MF 0x2000u
 #define IPV4_FRAG_MASK 0x3fffu // MF and offset
+#define IPV4_OFFSET_MASK 0x1fffu
 
 enum {
 	TCP_FIN = 0x01,
@@ -47,6 +48,7 @@ enum pkt_kind {
 	PKT_ICMP_ERROR, // endpoint and remote are those of the quoted packet
 	PKT_OTHER, // only a bypass policy forwards it; drop_reason says what happens else
 	PKT_ARP,
+	PKT_FRAGMENT, // of any protocol, first or not: endpoints without ports
 	PKT_DROPPED, // gone already
 };
 
@@ -55,6 +57,8 @@ enum {
 	// an echo request from outside or a reply from inside, or an ICMP error about one: only
 	// one-to-one mappings have such
 	PKT_AGAINST = 1 << 1,
+	PKT_FIRST = 1 << 2, // the first fragment of a datagram; a PKT_FLOW by now
+	PKT_STEERED = 1 << 3, // a fragment whose owner is known to be this worker
 };
 
 struct pkt {
@@ -72,6 +76,7 @@ struct pkt {
 	uint8_t ifc; // interface it came in by
 	uint8_t flags; // PKT_*
 	uint8_t drop_reason; // of PKT_OTHER
+	uint32_t frag; // of PKT_FIRST: number of its datagram in the map
 };
 _Static_assert(sizeof(struct pkt) <= CGN_CACHE_LINE, "a packet's state is one cache line");
 

@@ -56,7 +56,7 @@ static int mbufs_create(struct cgn_dataplane *dp, char *err, size_t err_size)
 		if (dp->config->interfaces[i].mtu > room)
 			room = dp->config->interfaces[i].mtu;
 	}
-	n += n_workers * (MBUF_CACHE * 2 + BATCH_MAX * 4 + NEIGH_WAITING_MAX);
+	n += n_workers * (MBUF_CACHE * 2 + BATCH_MAX * 4 + NEIGH_WAITING_MAX + 2 * FRAG_HELD_MAX);
 	if (n_workers > 1)
 		n += n_workers * HANDOFF_RING;
 	// one buffer holds a whole frame; devices round its size down, some to 1 KB

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "forward.h"
+#include "oversize.h"
 
 #define TX_TRIES 4 // a full queue gets this many chances, then the rest is dropped
 
@@ -41,6 +42,10 @@ void forward_slow(struct worker *w, struct rte_mbuf *m, struct ipv4 *ip, uint16_
 {
 	uint32_t neigh = hop->neigh;
 
+	if (cgn_unlikely(ip_len > w->snapshot->interface[hop->ifc].mtu)) {
+		oversize_send(w, m, ip, ip_len, hop->ifc);
+		return;
+	}
 	if (neigh == NEIGH_NONE)
 		neigh = neigh_get(w, hop->ifc, ntohl(ip->dst));
 	if (neigh == NEIGH_NONE) {

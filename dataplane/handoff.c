@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <rte_mbuf_dyn.h>
 #include "forward.h"
+#include "frag.h"
 #include "path.h"
 #include "worker.h"
 
@@ -84,6 +85,10 @@ unsigned handoff_receive(struct worker *w, uint32_t from)
 			break;
 		case HANDOFF_HAIRPIN:
 			path_hairpin(w, m[i], ifc);
+			break;
+		case HANDOFF_FRAGMENT:
+		case HANDOFF_HAIRPIN_FRAGMENT:
+			frag_receive(w, m[i], ifc, (label & 0xff) == HANDOFF_HAIRPIN_FRAGMENT);
 			break;
 		case HANDOFF_TRANSMIT:
 			forward_transmit(w, ifc, m[i]);

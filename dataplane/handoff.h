@@ -12,6 +12,8 @@ enum handoff_kind {
 	HANDOFF_PACKET, // a frame as received: parse it as yours
 	HANDOFF_HAIRPIN, // rewritten by its sender's worker: inbound from here; data starts at IPv4
 	HANDOFF_TRANSMIT, // a finished frame: transmit it
+	HANDOFF_FRAGMENT, // inbound, yours by its port; data starts at IPv4
+	HANDOFF_HAIRPIN_FRAGMENT, // likewise, the second half of a hairpin
 	HANDOFF_ARP, // a copy to learn from; in no packet count
 };
 

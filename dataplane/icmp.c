@@ -153,7 +153,7 @@ void icmp_error_in(struct worker *w, struct pkt *p)
 void icmp_error_out(struct worker *w, struct pkt *p)
 {
 	const struct flow *f;
-	uint32_t record = flow_find_out(&w->flows, p->key);
+	uint32_t record = flow_find_out(&w->flows, p->key), diff;
 	struct hop hop;
 
 	if (quote_against(w, p, false)) {
@@ -179,7 +179,10 @@ void icmp_error_out(struct worker *w, struct pkt *p)
 	f = &w->flows.flow[record];
 	quote_rewrite(p, false, f->ext_addr, f->ext_port, f->l4_diff);
 	// also from a router that is no subscriber: the mapping's address (RFC 5508 REQ-5c)
-	p->ip->check = csum_apply(p->ip->check, csum_diff32(p->ip->src, f->ext_addr) + TTL_DIFF);
+	diff = csum_diff32(p->ip->src, f->ext_addr) + TTL_DIFF;
+	if (p->ip->frag != htons(IPV4_DF))
+		diff += translate_ident(w, p, record);
+	p->ip->check = csum_apply(p->ip->check, diff);
 	p->ip->ttl--;
 	p->ip->src = f->ext_addr;
 	if (DEST_KIND(hop.dest) == DEST_POOL) { // counted when it has got through

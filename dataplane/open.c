@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include "flow.h"
 #include "forward.h"
+#include "frag.h"
 #include "handoff.h"
 #include "icmp.h"
 #include "path.h"
@@ -17,7 +18,7 @@ static bool has_ports(const struct pkt *p)
 }
 
 // Untouched but for the TTL, either direction, no state.
-static void bypass(struct worker *w, struct pkt *p, const struct hop *hop, enum cgn_role leave_by)
+static void bypass(struct worker *w, struct pkt *p, struct hop *hop, enum cgn_role leave_by)
 {
 	if (!hop_leaves(w, hop, leave_by)) {
 		// an explicit bypass may also lead from inside to inside, never from outside to outside
@@ -31,6 +32,8 @@ static void bypass(struct worker *w, struct pkt *p, const struct hop *hop, enum 
 	p->ip->ttl--;
 	p->ip->check = csum_apply(p->ip->check, TTL_DIFF);
 	w->counters.bypassed++;
+	if (p->flags & PKT_FIRST)
+		frag_bypassed(w, p);
 	forward_send(w, p->m, p->ip, p->ip_len, hop);
 }
 
@@ -192,6 +195,12 @@ static bool filter_lets_in(const struct worker *w, const struct pkt *p, uint32_t
 		return true;
 	return filtering == CGN_FILTER_ADDRESS_DEPENDENT &&
 		flow_find_address(&w->flows, head, (be32_t)p->remote) != FLOW_NONE;
+}
+
+void open_outbound_one(struct worker *w, struct pkt *p)
+{
+	open_one(w, p, match_outbound(w, p));
+	session_settle(w);
 }
 
 // Inbound to an address that is no pool's: for us, bypassed, or nothing we carry.
@@ -361,4 +370,45 @@ void open_other(struct worker *w, struct pkt *p, bool inbound)
 		pkt_drop(w, p, CGN_DROP_POLICY_DROP);
 	else
 		pkt_drop(w, p, p->drop_reason);
+}
+
+void open_bypass(struct worker *w, struct pkt *p, bool inbound)
+{
+	struct hop hop = forward_hop(w, p->ip->dst);
+
+	bypass(w, p, &hop, inbound ? CGN_INTERNAL : CGN_EXTERNAL);
+}
+
+bool open_fragment(struct worker *w, struct pkt *p, bool inbound)
+{
+	const struct ipv4 *ip = p->ip;
+	struct hop hop = forward_hop(w, ip->dst);
+	const struct snapshot_policy *policy;
+	bool by_ports;
+
+	if (snapshot_source_bad(w->snapshot, ntohl(p->ip->src)) && !(p->flags & PKT_HAIRPIN)) {
+		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+		return true;
+	}
+	if (DEST_KIND(hop.dest) == DEST_LOCAL) {
+		icmp_local(w, p);
+		return true;
+	}
+	if (DEST_KIND(hop.dest) == DEST_MARTIAN) {
+		pkt_drop(w, p, CGN_DROP_IP_DESTINATION);
+		return true;
+	}
+	if (inbound && DEST_KIND(hop.dest) == DEST_POOL)
+		return false;
+	policy = snapshot_policy_match_fragment(w->snapshot, ntohl(inbound ? ip->dst : ip->src),
+		ntohl(inbound ? ip->src : ip->dst), ip->proto, &by_ports);
+	if (by_ports)
+		return false;
+	if (policy && policy->config->action == CGN_BYPASS) {
+		bypass(w, p, &hop, inbound ? CGN_INTERNAL : CGN_EXTERNAL);
+		return true;
+	}
+	if (inbound)
+		pkt_drop(w, p, CGN_DROP_EXTERNAL_TO_EXTERNAL);
+	return inbound;
 }

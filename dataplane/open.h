@@ -2,13 +2,22 @@
 // The slow path: packets that no session knows. Policy, limits, ports; makes mappings and sessions,
 // then sends the packet on, or refuses it for a counted reason.
 #pragma once
+#include <stdbool.h>
 #include "batch.h"
 
 struct worker;
 
 // Packets at[0..n) of the batch, in their order; their table lines are fetched together first.
 void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsigned n);
+void open_outbound_one(struct worker *w, struct pkt *p);
 void open_inbound(struct worker *w, struct pkt *p);
+
+// What a fragment meets before its ports matter: a bad source or destination, our own addresses, a
+// bypass policy without ports. False when the rest of its datagram decides; else p is gone.
+bool open_fragment(struct worker *w, struct pkt *p, bool inbound);
+
+// A fragment whose first one was bypassed.
+void open_bypass(struct worker *w, struct pkt *p, bool inbound);
 
 // A packet that is never translated (PKT_OTHER): for us, bypassed, or dropped.
 void open_other(struct worker *w, struct pkt *p, bool inbound);

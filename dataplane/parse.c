@@ -111,6 +111,45 @@ static enum cgn_drop parse_icmp(struct pkt *p, const uint8_t *l4, unsigned l4_le
 	}
 }
 
+static void parse_fragment(struct pkt *p, bool inbound)
+{
+	const struct ipv4 *ip = p->ip;
+
+	p->kind = PKT_FRAGMENT;
+	// what ICMP type it is decides on whether it may be answered
+	p->tcp_flags = ip->proto == CGN_PROTO_ICMP && p->ip_len > p->l4_off ? *pkt_l4(p) : 0;
+	set_ends(p, inbound, ip->src, 0, ip->dst, 0, ip->proto);
+}
+
+enum cgn_drop parse_first_fragment(struct pkt *p, bool inbound)
+{
+	const struct ipv4 *ip = p->ip;
+	const uint8_t *l4 = pkt_l4(p);
+	unsigned l4_len = p->ip_len - (unsigned)p->l4_off;
+
+	p->kind = PKT_FLOW;
+	if (l4_len < (ip->proto == CGN_PROTO_TCP ? 20 : 8))
+		return CGN_DROP_FRAG_TINY;
+	if (ip->proto == CGN_PROTO_ICMP) {
+		if (l4[0] != ICMP_ECHO && l4[0] != ICMP_ECHO_REPLY)
+			return CGN_DROP_FRAG_INVALID; // an error's checksum could not be checked
+		parse_icmp(p, l4, l4_len, inbound);
+		return p->kind == PKT_FLOW ? CGN_DROP_COUNT : (enum cgn_drop)p->drop_reason;
+	}
+	p->tcp_flags = 0;
+	if (ip->proto == CGN_PROTO_TCP) {
+		p->tcp_flags = l4[13];
+		if ((l4[12] >> 4) * 4u < 20)
+			return CGN_DROP_L4_LENGTH;
+		if ((l4[12] >> 4) * 4u > l4_len)
+			return CGN_DROP_FRAG_TINY;
+	} else if (ntohs(load16(l4 + 4)) < l4_len) {
+		return CGN_DROP_L4_LENGTH; // of the whole datagram, which is longer than this
+	}
+	set_ends(p, inbound, ip->src, load16(l4), ip->dst, load16(l4 + 2), ip->proto);
+	return CGN_DROP_COUNT;
+}
+
 // From the L4 header on; the IPv4 header has been checked. Returns CGN_DROP_COUNT when p goes on.
 static inline enum cgn_drop parse_l4(struct pkt *p, bool inbound)
 {
@@ -120,8 +159,7 @@ static inline enum cgn_drop parse_l4(struct pkt *p, bool inbound)
 
 	p->kind = PKT_FLOW;
 	if (cgn_unlikely(ip->frag & htons(IPV4_FRAG_MASK))) {
-		p->kind = PKT_OTHER;
-		p->drop_reason = CGN_DROP_FRAGMENT;
+		parse_fragment(p, inbound);
 		return CGN_DROP_COUNT;
 	}
 	if (cgn_likely(ip->proto == CGN_PROTO_TCP)) {

@@ -4,6 +4,7 @@
 #pragma once
 #include <stdbool.h>
 #include "batch.h"
+#include "cgnat/drop.h"
 
 struct worker;
 
@@ -15,3 +16,7 @@ void parse_frames(struct worker *w, struct batch *b, struct rte_mbuf **m, unsign
 // Parses one IPv4 packet of a frame whose IPv4 header is at `ip` and has been checked before (a
 // packet that we rewrote): fills key, remote, kind.
 void parse_ipv4_again(struct pkt *p, bool inbound);
+
+// The L4 header of the first fragment of a TCP, UDP or ICMP datagram: makes it a PKT_FLOW, if that
+// header is whole (RFC 1858). Returns CGN_DROP_COUNT or why it is refused.
+enum cgn_drop parse_first_fragment(struct pkt *p, bool inbound);

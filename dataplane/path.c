@@ -2,6 +2,7 @@
 #include "path.h"
 #include "flow.h"
 #include "forward.h"
+#include "frag.h"
 #include "handoff.h"
 #include "icmp.h"
 #include "open.h"
@@ -21,6 +22,14 @@ static void list_add(struct list *l, unsigned i)
 	l->at[l->n++] = (uint16_t)i;
 }
 
+// Of a packet to a pool address, or that quotes one from there.
+static uint32_t inbound_owner(const struct worker *w, const struct pkt *p)
+{
+	if (cgn_unlikely(p->kind == PKT_FRAGMENT))
+		return frag_owner(w, p->ip);
+	return steer_inbound(w->snapshot, p->key);
+}
+
 // Stage: who owns it? Packets of others leave by their ring. Ours and those that anybody may treat
 // stay. Only run with more than one worker.
 static void stage_owner(struct worker *w, struct batch *b, bool inbound)
@@ -29,9 +38,9 @@ static void stage_owner(struct worker *w, struct batch *b, bool inbound)
 		struct pkt *p = &b->pkt[i];
 		uint32_t owner;
 
-		if (p->kind != PKT_FLOW && p->kind != PKT_ICMP_ERROR)
+		if (p->kind != PKT_FLOW && p->kind != PKT_ICMP_ERROR && p->kind != PKT_FRAGMENT)
 			continue;
-		owner = inbound ? steer_inbound(w->snapshot, p->key)
+		owner = inbound ? inbound_owner(w, p)
 				: steer_internal(w->snapshot, ntohl((be32_t)p->key));
 		if (owner != w->id) {
 			handoff_push(w, owner, p->m, HANDOFF_PACKET, p->ifc);
@@ -143,6 +152,8 @@ static void path_outbound(struct worker *w, struct batch *b, bool owned)
 			icmp_error_out(w, p);
 		else if (p->kind == PKT_OTHER)
 			open_other(w, p, false);
+		else if (p->kind == PKT_FRAGMENT)
+			frag_packet(w, p, false);
 		else if (p->kind == PKT_ARP)
 			path_arp(w, p);
 	}
@@ -178,6 +189,8 @@ static void path_inbound(struct worker *w, struct batch *b, bool owned)
 			icmp_error_in(w, p);
 		else if (p->kind == PKT_OTHER)
 			open_other(w, p, true);
+		else if (p->kind == PKT_FRAGMENT)
+			frag_packet(w, p, true);
 		else if (p->kind == PKT_ARP)
 			path_arp(w, p);
 	}
@@ -211,7 +224,7 @@ void path_to_pool(
 		p.l4_off = (uint8_t)((ip->ver_ihl & 0xf) * 4);
 		p.key = FLOW_KEY(ip->dst, 0, 0);
 		parse_ipv4_again(&p, true);
-		owner = steer_inbound(w->snapshot, p.key);
+		owner = inbound_owner(w, &p);
 		if (owner != w->id) {
 			handoff_push(w, owner, m, HANDOFF_HAIRPIN, ifc);
 			return;
@@ -253,6 +266,18 @@ void path_loop(struct worker *w)
 		b->n = (uint16_t)n;
 		path_inbound(w, b, true);
 	}
+}
+
+uint32_t translate_ident(struct worker *w, struct pkt *p, uint32_t record)
+{
+	const be32_t source = w->flows.flow[record].ext_addr;
+	const be16_t id = ident_next(&w->ident, source, p->ip->dst, p->ip->proto);
+	const uint32_t diff = csum_diff16(p->ip->id, id);
+
+	p->ip->id = id;
+	if (cgn_unlikely(p->flags & PKT_FIRST))
+		frag_translated(w, p, record, source, id);
+	return diff;
 }
 
 void translate_out_odd(struct worker *w, struct pkt *p, const struct hop *hop)

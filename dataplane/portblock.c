@@ -301,12 +301,14 @@ static void rest_unlink(struct portblocks *pb, uint32_t block)
 uint32_t portblock_pick_address(const struct portblocks *pb, uint32_t pool, struct rng *rng)
 {
 	const struct portblock_pool *p = &pb->pool[pool];
-	uint32_t a, b;
+	uint32_t first, second, a, b;
 
-	if (!p->n_avail)
-		return PORTBLOCK_NONE;
-	a = p->avail[rng_below(rng, p->n_avail)];
-	b = p->avail[rng_below(rng, p->n_avail)];
+	if (p->n_avail < 2)
+		return p->n_avail ? p->avail[0] : PORTBLOCK_NONE;
+	first = rng_below(rng, p->n_avail);
+	second = first + 1 + rng_below(rng, p->n_avail - 1); // another one
+	a = p->avail[first];
+	b = p->avail[second < p->n_avail ? second : second - p->n_avail];
 	return pb->address[a].n_free >= pb->address[b].n_free ? a : b;
 }
 

@@ -69,6 +69,23 @@ const struct snapshot_policy *snapshot_policy_match(const struct snapshot *s, ui
 	return NULL;
 }
 
+const struct snapshot_policy *snapshot_policy_match_fragment(const struct snapshot *s,
+	uint32_t source, uint32_t destination, uint8_t protocol, bool *by_ports)
+{
+	*by_ports = false;
+	for (uint32_t i = 0; i < s->n_policies; i++) {
+		const struct snapshot_policy *p = &s->policy[i];
+
+		if (p->config->protocol != CGN_PROTO_ANY && p->config->protocol != protocol)
+			continue;
+		if (set_match(&p->source, source) && set_match(&p->destination, destination)) {
+			*by_ports = p->config->n_destination_ports;
+			return p;
+		}
+	}
+	return NULL;
+}
+
 // ---- destinations
 
 struct prefix_list {
@@ -311,6 +328,22 @@ static void deal_out(struct snapshot *s, uint32_t base, uint32_t end)
 		a->split = k >= whole;
 		k++;
 	}
+}
+
+bool steer_is_split(const struct snapshot *s, uint32_t address)
+{
+	const struct snapshot_pool_address *a = pool_address_of(s, address);
+
+	return a && (a->split || a->ask);
+}
+
+uint32_t steer_fragment(const struct snapshot *s, uint32_t address, uint32_t hash)
+{
+	const struct snapshot_pool_address *a = pool_address_of(s, address);
+
+	if (!a)
+		return 0;
+	return a->split || a->ask ? (uint32_t)(((uint64_t)hash * s->n_workers) >> 32) : a->owner;
 }
 
 static bool build_pools(struct snapshot *s)

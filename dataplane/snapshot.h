@@ -130,6 +130,16 @@ uint32_t steer_external(const struct snapshot *s, uint32_t address, uint16_t por
 // address's, so that both directions meet; any other is steer_external()'s.
 uint32_t steer_inbound(const struct snapshot *s, uint64_t key);
 
+// The same for a fragment, whose ports are not known: matches by addresses and protocol alone, and
+// says whether the policy also asks for ports.
+const struct snapshot_policy *snapshot_policy_match_fragment(const struct snapshot *s,
+	uint32_t source, uint32_t destination, uint8_t protocol, bool *by_ports);
+
+// Does the owner of the address differ from port to port? Then the worker that sees a fragment of it,
+// whose port is not known, is picked by `hash`; else it is the address's owner.
+bool steer_is_split(const struct snapshot *s, uint32_t address);
+uint32_t steer_fragment(const struct snapshot *s, uint32_t address, uint32_t hash);
+
 // First block and number of blocks that `worker` owns of a split address.
 void steer_split(
 	uint32_t n_blocks, uint32_t n_workers, uint32_t worker, uint32_t *first, uint32_t *n);

@@ -5,6 +5,7 @@
 #include "csum.h"
 #include "flow.h"
 #include "forward.h"
+#include "frag.h"
 #include "icmp.h"
 #include "tcp.h"
 #include "worker.h"
@@ -69,9 +70,9 @@ static inline void translate_l4(
 #define TTL_DIFF 0xfffeu
 
 // Too old or too big to be forwarded: answered and dropped (returns true). Called before anything
-// is changed, so that the answer quotes what was sent. `ttl`: TTL must be taken off, too.
-static inline bool translate_refused(
-	struct worker *w, struct pkt *p, const struct hop *hop, bool ttl)
+// is changed, so that the answer quotes what was sent. `ttl`: TTL must be taken off, too. What is too
+// big but may be cut goes on by a hop without neighbour, that is by forward_slow(), which cuts it.
+static inline bool translate_refused(struct worker *w, struct pkt *p, struct hop *hop, bool ttl)
 {
 	if (cgn_unlikely(ttl && p->ip->ttl <= 1)) {
 		icmp_ttl_expired(w, p);
@@ -79,8 +80,11 @@ static inline bool translate_refused(
 	}
 	if (cgn_unlikely(DEST_KIND(hop->dest) <= DEST_ONLINK &&
 		    p->ip_len > w->snapshot->interface[hop->ifc].mtu)) {
-		icmp_too_big(w, p, w->snapshot->interface[hop->ifc].mtu);
-		return true;
+		if (p->ip->frag & htons(IPV4_DF)) {
+			icmp_too_big(w, p, w->snapshot->interface[hop->ifc].mtu);
+			return true;
+		}
+		hop->neigh = NEIGH_NONE; // RFC 4787 REQ-13a
 	}
 	return false;
 }
@@ -89,6 +93,10 @@ static inline bool translate_refused(
 // out any more. p has been rewritten. In path.c.
 void translate_out_odd(struct worker *w, struct pkt *p, const struct hop *hop);
 
+// Outbound packet p, of session `record`, is a fragment or may become one: gives it an identification
+// of the external address (RFC 6864 5.3.1). Returns the checksum difference. In path.c.
+uint32_t translate_ident(struct worker *w, struct pkt *p, uint32_t record);
+
 // Outbound packet p of session `record`. Takes the mbuf.
 static inline void translate_out(struct worker *w, struct pkt *p, uint32_t record)
 {
@@ -96,11 +104,15 @@ static inline void translate_out(struct worker *w, struct pkt *p, uint32_t recor
 	struct ipv4 *ip = p->ip;
 	struct hop hop = forward_hop(w, ip->dst);
 	struct l4_layout at = l4_layout_of(f->proto);
+	uint32_t diff;
 
 	if (translate_refused(w, p, &hop, true))
 		return;
 	translate_state(w, record, p, true);
-	ip->check = csum_apply(ip->check, csum_diff32(ip->src, f->ext_addr) + TTL_DIFF);
+	diff = csum_diff32(ip->src, f->ext_addr) + TTL_DIFF;
+	if (cgn_unlikely(ip->frag != htons(IPV4_DF))) // an atomic datagram keeps its own
+		diff += translate_ident(w, p, record);
+	ip->check = csum_apply(ip->check, diff);
 	ip->ttl--;
 	ip->src = f->ext_addr;
 	translate_l4(pkt_l4(p), f->proto, at.out, f->ext_port, at.check, f->l4_diff);
@@ -125,6 +137,8 @@ static inline void translate_in(struct worker *w, struct pkt *p, uint32_t record
 	if (translate_refused(w, p, &hop, !hairpin))
 		return;
 	translate_state(w, record, p, false);
+	if (cgn_unlikely(p->flags & PKT_FIRST))
+		frag_translated(w, p, record, f->int_addr, ip->id);
 	if (cgn_likely(!hairpin)) {
 		diff += TTL_DIFF;
 		ip->ttl--;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 #include "forward.h"
+#include "frag.h"
 #include "handoff.h"
 #include "icmp.h"
 #include "lease.h"
@@ -138,12 +139,30 @@ static int blocks_create(struct worker *w, const struct worker_spec *spec)
 	return rc;
 }
 
+static uint32_t random_of(void *rng)
+{
+	return rng_u32(rng);
+}
+
+// Workers that share external addresses give different identifications.
+static void idents_create(struct worker *w, const uint64_t seed[2])
+{
+	bool split = false;
+	uint16_t step = 1;
+
+	for (uint32_t i = 0; i < w->snapshot->n_pool_addresses; i++)
+		split = split || w->snapshot->pool_address[i].split;
+	while (split && step < w->n_workers)
+		step = (uint16_t)(step * 2); // a power of two divides 65536
+	ident_init(&w->ident, split ? (uint16_t)w->id : 0, step, seed, random_of, &w->rng);
+}
+
 struct worker *worker_create(const struct worker_spec *spec, const char **what)
 {
 	const struct cgn_config *config = spec->snapshot->config;
 	const uint32_t n_sessions = share(config->runtime.max_sessions, spec->n_workers);
 	struct worker *w = mem_take("worker", sizeof(*w), spec->socket);
-	uint64_t seed[5][2];
+	uint64_t seed[7][2];
 
 	*what = "worker";
 	if (!w)
@@ -155,7 +174,7 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	w->timeouts = config->timeouts;
 	w->now_s = 1;
 	rng_init(&w->rng, spec->rng_key);
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < 7; i++) {
 		for (unsigned j = 0; j < 2; j++)
 			seed[i][j] = (uint64_t)rng_u32(&w->rng) << 32 | rng_u32(&w->rng);
 	}
@@ -186,6 +205,11 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	*what = "unsolicited SYNs";
 	if (syn_init(&w->syns, seed[4], spec->socket))
 		goto err_destroy;
+	*what = "fragments";
+	if (fragmap_init(&w->frags, seed[5], spec->socket))
+		goto err_destroy;
+	idents_create(w, seed[6]);
+	*what = "gateways";
 	w->gateway_neigh = mem_take(
 		"gateways", (spec->snapshot->n_gateways + 1) * sizeof(uint32_t), spec->socket);
 	if (!w->gateway_neigh)
@@ -210,6 +234,7 @@ void worker_destroy(struct worker *w)
 	portblocks_fini(&w->blocks);
 	neigh_fini(&w->neighbours);
 	mem_give(w->statics.sessions);
+	fragmap_fini(&w->frags);
 	mem_give(w->gateway_neigh);
 	mem_give(w->memory_at);
 	mem_give(w->address_of);
@@ -240,7 +265,7 @@ uint64_t cgn_dataplane_table_bytes(const struct cgn_config *config)
 		(config->n_static_mappings + 1ull) * sizeof(uint32_t) +
 		rest_bytes(rests_for(config)) +
 		subscribers_bytes(share(config->runtime.max_subscribers, n_workers)) +
-		neigh_bytes(neighbours_for(config)) + syn_bytes();
+		neigh_bytes(neighbours_for(config)) + syn_bytes() + fragmap_bytes();
 	uint64_t blocks = 0;
 
 	for (uint32_t p = 0; p < config->n_pools; p++) {
@@ -370,7 +395,8 @@ void worker_begin(struct worker *w, uint64_t now_ns)
 static void publish_gauges(struct worker *w)
 {
 	struct cgn_counters *c = &w->counters;
-	uint64_t held = w->neighbours.n_waiting + w->n_loop, lent = 0, resting = 0;
+	uint64_t held = w->neighbours.n_waiting + fragmap_n_held(&w->frags) + w->n_loop, lent = 0,
+		 resting = 0;
 
 	for (uint32_t i = 0; w->ring_in && i < w->n_workers; i++) {
 		if (w->ring_in[i])
@@ -383,6 +409,8 @@ static void publish_gauges(struct worker *w)
 	c->subscribers = w->subscribers.n_active;
 	c->ports_resting = w->rests.n_live;
 	c->neighbours = w->neighbours.n;
+	c->fragments_held = fragmap_n_held(&w->frags);
+	c->fragmented_datagrams = w->frags.n;
 	for (uint32_t i = 0; i < w->blocks.n_pools; i++) {
 		const struct portblock_pool *p = &w->blocks.pool[i];
 
@@ -425,6 +453,7 @@ static uint32_t upkeep(struct worker *w)
 
 	n += lease_upkeep(w, UPKEEP_RESTS);
 	n += icmp_upkeep(w, UPKEEP_SYNS);
+	n += frag_upkeep(w, UPKEEP_FRAGS);
 	neigh_upkeep(w, UPKEEP_NEIGHBOURS);
 	return n + walk_upkeep(w);
 }
@@ -466,6 +495,7 @@ unsigned worker_poll(struct worker *w, uint64_t now_ns)
 void worker_drop_held(struct worker *w)
 {
 	neigh_drop_all(w);
+	frag_drop_all(w);
 	for (; w->n_loop; w->n_loop--)
 		worker_drop(
 			w, w->loop[w->n_loop - 1], CGN_DROP_STOPPED, w->loop_ifc[w->n_loop - 1]);

@@ -11,6 +11,8 @@
 #include "cgnat/counters.h"
 #include "cgnat/dataplane.h"
 #include "flow.h"
+#include "fragmap.h"
+#include "ident.h"
 #include "neigh.h"
 #include "portblock.h"
 #include "rest.h"
@@ -27,6 +29,7 @@
 #define UPKEEP_NEIGHBOURS 16
 #define UPKEEP_SYNS 32 // unsolicited SYNs answered per loop
 #define UPKEEP_WALK 256 // records looked at per loop and walk
+#define UPKEEP_FRAGS 16 // fragmented datagrams given up per loop
 
 // Sessions of static mappings have room of their own, in which anybody outside may open some: so
 // many for each session of max-sessions, but STATIC_SESSIONS_MIN.
@@ -79,9 +82,12 @@ struct worker {
 	uint32_t *memory_at; // per address of `blocks`: its first record
 	uint32_t
 		*address_of; // per snapshot pool address: its number in `blocks`, or PORTBLOCK_NONE
+	struct fragmap frags;
 	struct rng rng;
 	struct token_bucket icmp_bucket[2]; // by the role of the interface that is answered
 	struct token_bucket echo_bucket;
+
+	struct ident ident;
 
 	struct batch batch; // the burst at hand
 	struct batch loop_batch; // hairpins on their way in again

@@ -15,15 +15,19 @@
 	X(rx_bytes, "bytes of them, Ethernet header included, FCS not") \
 	X(tx_packets, "frames the transmit queues took, of any kind") \
 	X(tx_bytes, "bytes of them") \
-	X(originated, "frames of our own: ARP, ICMP errors, echo replies") \
+	X(originated, \
+		"frames of our own: ARP, ICMP errors, echo replies, further pieces of what we cut") \
 	X(consumed, "frames taken for us: ARP, echo requests to us") \
 	X(translated_outbound, "packets translated from internal to external") \
 	X(translated_inbound, "packets translated from external to internal") \
 	X(hairpinned, \
 		"packets from internal to internal by way of an external address (RFC 4787 REQ-9)") \
 	X(bypassed, "packets forwarded untouched by a bypass policy") \
+	X(fragments_followed, \
+		"fragments that followed the first of their datagram; in one of the four above, too") \
+	X(packets_fragmented, "packets cut into fragments for the outgoing interface") \
 	X(icmp_errors_translated, \
-		"ICMP errors translated, either direction; in the two above, too") \
+		"ICMP errors translated, either direction; in one of the first three above, too") \
 	X(icmp_errors_sent, "ICMP errors of our own") \
 	X(icmp_errors_suppressed, \
 		"ICMP errors not sent: over icmp.errors-per-second, or no room for a SYN to answer") \
@@ -47,7 +51,9 @@
 
 //   X(name, text)
 #define CGN_GAUGES(X) \
-	X(held, "packets waiting for a neighbour's MAC address or inside a hand-off ring") \
+	X(held, \
+		"packets waiting for a neighbour's MAC address, for the first fragment of their " \
+		"datagram, or inside a hand-off ring") \
 	X(sessions, "sessions now") \
 	X(static_sessions, "sessions of static mappings now; in sessions, too") \
 	X(mappings, "mappings now, static ones not counted") \
@@ -56,6 +62,8 @@
 	X(blocks_held, "blocks in hold-down now") \
 	X(ports_resting, "ports in hold-down now") \
 	X(neighbours, "neighbours known now") \
+	X(fragments_held, "fragments waiting for the first one of their datagram; in held, too") \
+	X(fragmented_datagrams, "datagrams now of which some fragments are known, but not all") \
 	X(busy_permille, "share of the last second spent on packets, in 1/1000")
 
 struct cgn_interface_counters {

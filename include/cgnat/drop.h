@@ -22,14 +22,25 @@
 	X(IP_DESTINATION, \
 		"destination is multicast, broadcast, loopback or zero (RFC 1812 5.3.7)") \
 	X(IP_SOURCE_ROUTE, "source-route option") \
-	X(FRAGMENT, "fragments are not translated yet") \
+	X(FRAG_INVALID, \
+		"malformed fragment: empty, not in units of 8 bytes, past the end, TCP from byte 8, " \
+		"or of an ICMP message other than echo (RFC 791, RFC 1858)") \
+	X(FRAG_TINY, "the first fragment does not hold the whole L4 header (RFC 1858)") \
+	X(FRAG_OVERLAP, "overlaps or repeats a fragment of its datagram (RFC 1858)") \
+	X(FRAG_NO_HEAD, "the first fragment never came (RFC 4787 REQ-14)") \
+	X(FRAG_HEAD_DROPPED, "the first fragment of its datagram was dropped") \
+	X(FRAG_DATAGRAM_LIMIT, \
+		"too many fragments of one datagram wait, or they leave too many gaps") \
+	X(FRAG_SOURCE_LIMIT, \
+		"too many fragments, or incomplete datagrams, of one source (RFC 4787 REQ-14a)") \
+	X(FRAG_STORE_FULL, "no room for fragments of this direction (RFC 4787 REQ-14a)") \
 	X(PROTOCOL, "neither TCP, UDP nor ICMP (RFC 6888 REQ-1)") \
 	X(L4_LENGTH, "too short for its TCP, UDP or ICMP header") \
 	X(ICMP_TYPE, "ICMP type that is never translated (RFC 5508 REQ-10, REQ-11)") \
 	X(ICMP_CHECKSUM, "ICMP error with a bad checksum (RFC 5508 REQ-3)") \
 	X(ICMP_QUOTE, "ICMP error quotes a malformed or untranslatable packet (RFC 5508 REQ-3)") \
 	X(ICMP_NO_MAPPING, "ICMP error about a packet of no mapping (RFC 5508 REQ-4, REQ-5)") \
-	X(LOCAL_UNSUPPORTED, "for one of our own addresses, and not an echo request") \
+	X(LOCAL_UNSUPPORTED, "for one of our own addresses, and not a whole echo request") \
 	X(LOCAL_RATE, "echo request to us beyond the rate we answer") \
 	X(TTL_EXPIRED, "TTL ran out here (RFC 1812 5.3.1)") \
 	X(POLICY_NONE, "no policy matches") \
@@ -58,7 +69,8 @@
 	X(ADDRESS_FULL, "the subscriber's paired address has no free block (RFC 7857 4)") \
 	X(POOL_FULL, "no address of the pool has a free block") \
 	X(NO_ROUTE, "no route to the destination") \
-	X(MTU_EXCEEDED, "too big for the outgoing interface") \
+	X(MTU_EXCEEDED, "too big for the outgoing interface, and not to be fragmented") \
+	X(FRAG_NO_BUFFER, "no packet buffers to fragment what is too big for the interface") \
 	X(NEIGHBOUR_TABLE_FULL, "no room for another neighbour") \
 	X(NEIGHBOUR_QUEUE_FULL, "too many packets wait for this neighbour's MAC address") \
 	X(NEIGHBOUR_UNRESOLVED, "the neighbour did not answer ARP") \

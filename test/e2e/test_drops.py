@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Every drop reason that one packet from outside can provoke: that packet, that counter, one.
 
-Not here: fragments. The kernel reassembles what it hands to af_packet (PACKET_FANOUT_FLAG_DEFRAG)."""
+Not here: fragments (test_frag.py)."""
 import collections
 
 import pytest

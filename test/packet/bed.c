@@ -340,7 +340,8 @@ static const char *drops_since(const struct cgn_counters *base, const struct cgn
 	return text[0] ? text : " none";
 }
 
-static void check_forwarded(struct frame *in, struct frame *out)
+// `renumbered`: it left with an address of ours, so it got a new id, unless it is atomic (RFC 6864).
+static void check_forwarded(struct frame *in, struct frame *out, bool renumbered)
 {
 	const struct ipv4 *a = frame_ip(in), *b = frame_ip(out);
 	const unsigned l4_header = a->proto == CGN_PROTO_TCP ? 20 : 8;
@@ -349,9 +350,10 @@ static void check_forwarded(struct frame *in, struct frame *out)
 	if (b->ttl != a->ttl - 1)
 		bed_fail("TTL %u came out as %u", a->ttl, b->ttl);
 	if (a->ver_ihl != b->ver_ihl || a->tos != b->tos || a->total_len != b->total_len ||
-		a->id != b->id || a->frag != b->frag || a->proto != b->proto ||
-		memcmp(a + 1, b + 1, options))
+		a->frag != b->frag || a->proto != b->proto || memcmp(a + 1, b + 1, options))
 		bed_fail("the IPv4 header came out changed");
+	if (a->id != b->id && !(renumbered && a->frag != htons(IPV4_DF)))
+		bed_fail("the IPv4 id came out changed");
 	if (a->proto == CGN_PROTO_ICMP && frame_l4(in)[0] != ICMP_ECHO &&
 		frame_l4(in)[0] != ICMP_ECHO_REPLY)
 		return; // its quote changes
@@ -376,7 +378,7 @@ struct frame bed_pass(unsigned from, unsigned to, struct frame f)
 	if (!bed_take(to, &out))
 		bed_fail("the packet did not come out; drops:%s", drops_since(&before, &after));
 	bed_expect_nothing();
-	check_forwarded(&f, &out);
+	check_forwarded(&f, &out, from == INSIDE);
 	return out;
 }
 
@@ -447,12 +449,19 @@ void bed_is_error(
 {
 	const struct ipv4 *ip = frame_ip(&f);
 	const uint8_t *l4 = frame_l4(&f);
+	struct frame quote = quote_of_error(f);
 	unsigned n;
 
 	if (ip->proto != CGN_PROTO_ICMP || l4[0] != type || l4[1] != code)
 		bed_fail("protocol %u, type %u, code %u", ip->proto, l4[0], l4[1]);
 	if (ntohl(ip->src) != from || ntohl(ip->dst) != to)
 		bed_fail("from %08x to %08x", ntohl(ip->src), ntohl(ip->dst));
+	// what is no atomic datagram left with a new id, which is the one that is quoted to us
+	if (from != US_INSIDE && from != US_OUTSIDE && frame_ip(&about)->frag != htons(IPV4_DF) &&
+		frame_ip(&quote)->id != frame_ip(&about)->id) {
+		frame_ip(&about)->id = frame_ip(&quote)->id;
+		frame_seal_ip(&about);
+	}
 	n = frame_l4_len(&f) - 8;
 	if (n > ntohs(frame_ip(&about)->total_len))
 		n = ntohs(frame_ip(&about)->total_len);

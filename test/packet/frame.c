@@ -335,7 +335,7 @@ static const char *quote_error(const uint8_t *quote, unsigned len)
 		return "the quoted IPv4 header is not whole";
 	if (sum16(quote, n, 0) != 0xffff)
 		return "bad IPv4 header checksum inside the quote";
-	if (!has_l4(q->proto) || len < total)
+	if (!has_l4(q->proto) || len < total || (ntohs(q->frag) & IPV4_FRAG_MASK))
 		return NULL; // quoted in part: nothing to check
 	if (q->proto == CGN_PROTO_UDP && !get16(quote + n + 6))
 		return NULL;

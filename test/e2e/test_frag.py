@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fragments with real programs.
+
+Over net_pcap: net_af_packet sees no fragments, as the kernel reassembles what it hands to a fanout
+group (PACKET_FANOUT_FLAG_DEFRAG).
+"""
+import json
+
+import pytest
+from daemon import config
+from lab import SERVERS, SUBSCRIBERS
+from traffic import UDP, Flow, Server, open_socket
+from wire import IP as Packet
+from wire import UDP as Datagram
+from wire import Wire
+
+BIG = bytes(range(256)) * 16  # 4096 bytes: three fragments
+
+
+def over_pcap(**changes):
+    c = config(**changes)
+    for i, side in enumerate(("inside", "outside")):
+        c["interfaces"][i]["device"] = f"net_pcap{i},rx_iface_in={side},tx_iface={side}"
+    return c
+
+
+SETUPS = {
+    "one-worker": over_pcap(),
+    "one-address-for-two-workers": over_pcap(
+        runtime={"worker-lcores": [1, 2]},
+        pool={"addresses": ["203.0.113.9"], "block-size": 64}),
+}
+
+
+@pytest.fixture(scope="module", params=SETUPS, ids=str)
+def module_nat(module_fleet, request):
+    d = module_fleet.start(SETUPS[request.param])
+    yield d
+    d.stop()
+
+
+def ping(lab, *options, where="sub"):
+    return lab.run(where, "ping", "-n", "-c", "3", "-i", "0.05", "-W", "2", *options).stdout
+
+
+def test_ping_with_3000_bytes(lab, nat):
+    with nat.counting() as delta:
+        for source in SUBSCRIBERS[:6]:
+            out = ping(lab, "-s", "3000", "-I", source, SERVERS[0])
+            assert "3 received" in out and "DUP" not in out, out
+    assert delta["fragments_followed"] == 6 * 3 * 2 * 2
+
+
+@pytest.mark.parametrize("pmtu", ["do", "dont"])
+def test_fragmented_ping_whatever_df_says(lab, nat, pmtu):
+    out = ping(lab, "-s", "1472" if pmtu == "do" else "5000", "-M", pmtu, "-I", SUBSCRIBERS[0],
+               SERVERS[0])
+    assert "3 received" in out, out
+
+
+def test_big_datagrams_both_ways(lab, nat):
+    with Server(lab, SERVERS[:1]), nat.counting() as delta:
+        for source in SUBSCRIBERS[:10]:
+            with Flow(lab, UDP, source, (SERVERS[0], 7)) as flow:
+                for n in (1472, 1473, 3000, 4096):
+                    flow.ask(BIG[:n])
+    assert delta["fragments_followed"] > 0 and delta["FRAG_NO_HEAD"] == 0
+
+
+def test_big_datagrams_hairpin(lab, nat):
+    a, b = (open_socket(lab, "sub", UDP, s) for s in SUBSCRIBERS[:2])
+    with Server(lab, SERVERS[:1]), a, b:
+        external = []
+        for s in (a, b):
+            s.sendto(b"who", (SERVERS[0], 7))
+            address, port = s.recv(100).split()[0].decode().split(":")
+            external.append((address, int(port)))
+        a.sendto(BIG, external[1])
+        assert b.recvfrom(65536) == (BIG, external[0])
+        b.sendto(BIG, external[0])
+        assert a.recvfrom(65536) == (BIG, external[1])
+
+
+def wire_of_subscribers(lab, nat):
+    wire = Wire(lab, "sub")
+    wire.gateway = nat.ctl("show", "interfaces")[0]["mac"]  # net_pcap has one of its own
+    return wire
+
+
+def fragments(packet, size):
+    """Fragments of a packet, the last one first."""
+    payload = bytes(packet.payload)
+    parts = []
+    for at in range(0, len(payload), size):
+        part = Packet(src=packet.src, dst=packet.dst, id=packet.id, proto=17, frag=at // 8,
+                      flags="MF" if at + size < len(payload) else 0)
+        parts.insert(0, part / payload[at:at + size])
+    return parts
+
+
+def test_last_fragment_first(lab, nat):
+    """What a real receiver makes of it."""
+    with Server(lab, SERVERS[:1]), wire_of_subscribers(lab, nat) as wire:
+        for i, source in enumerate(SUBSCRIBERS[:8]):
+            with open_socket(lab, "sub", UDP, source) as s:
+                packet = Packet(src=source, dst=SERVERS[0], id=100 + i) / Datagram(
+                    sport=s.getsockname()[1], dport=7) / BIG
+                packet = Packet(bytes(packet))  # with its checksum
+                for part in fragments(packet, 800):
+                    wire.send(part)
+                assert s.recv(65536).split(b" ", 1)[1] == BIG
+
+
+def test_fragments_without_first_hurt_nobody(lab, nat):
+    with Server(lab, SERVERS[:1]), wire_of_subscribers(lab, nat) as wire, nat.counting() as delta:
+        with Flow(lab, UDP, SUBSCRIBERS[0], (SERVERS[0], 7)) as flow:
+            for i in range(500):
+                wire.send(Packet(src=SUBSCRIBERS[1], dst=SERVERS[0], id=i, proto=17, frag=50,
+                                 flags="MF") / BIG[:80])
+                if i % 10 == 0:
+                    flow.ask(b"%d" % i)
+            flow.ask(BIG)
+    assert delta["FRAG_SOURCE_LIMIT"] > 0
+
+
+@pytest.mark.parametrize("direction", [(), ("-R",)], ids=["out", "in"])
+def test_iperf3_with_4000_byte_datagrams(lab, nat, direction):
+    with lab.background("net", "iperf3", "-s", "-1", "-B", SERVERS[0], stdout=-3, stderr=-3):
+        for _ in range(20):
+            p = lab.run("sub", "iperf3", "-c", SERVERS[0], "-B", SUBSCRIBERS[0], "-u", "-l", "4000",
+                        "-b", "5M", "-t", "2", "-J", *direction)
+            result = json.loads(p.stdout[p.stdout.index("{"):])  # a warning goes before it
+            if "error" not in result:
+                break
+    assert "error" not in result, result["error"]
+    total = result["end"]["sum"]
+    assert total["packets"] > 200 and total["lost_percent"] < 2, total
