@@ -240,9 +240,9 @@ static void make_config(struct cgn_config *c)
 		.hairpin = true};
 	memset(c, 0, sizeof(*c));
 	c->runtime.n_workers = opt.workers;
-	// hairpins are further sessions, one on either side
+	// hairpins are further sessions, one on either side; the last eighth is not for inbound ones
 	c->runtime.max_sessions =
-		(uint32_t)(opt.mappings * (opt.direction == DIRECTION_HAIRPIN ? 3 : 1) +
+		(uint32_t)(opt.mappings * (opt.direction == DIRECTION_HAIRPIN ? 4 : 1) +
 			64 * opt.workers + (opt.workers > 1 ? opt.mappings / 8 : 0));
 	c->runtime.max_subscribers = opt.subscribers + opt.subscribers / 8 + 64;
 	c->interfaces = interfaces;

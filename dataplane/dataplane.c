@@ -158,6 +158,14 @@ static int workers_create(struct cgn_dataplane *dp, char *err, size_t err_size)
 			return -ENOMEM;
 		}
 		dp->worker[dp->n_workers++] = w;
+		for (uint32_t p = 0; p < config->n_pools; p++) {
+			if (w->blocks.pool[p].n_total)
+				continue;
+			snprintf(err, err_size,
+				"pool %s: worker %u of %u has no port block to lend; more addresses, smaller blocks, or fewer reserved and static ports",
+				config->pools[p].name, i, config->runtime.n_workers);
+			return -EINVAL;
+		}
 		w->ring_out = dp->ring[i];
 		w->ring_in = dp->ring_in[i];
 		w->walk_ring = dp->walk_ring[i];

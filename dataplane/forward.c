@@ -68,5 +68,9 @@ void forward_own(struct worker *w, struct rte_mbuf *m, struct ipv4 *ip, uint8_t 
 		worker_drop(w, m, CGN_DROP_NO_ROUTE, ifc);
 		return;
 	}
+	if (ntohs(ip->total_len) > w->snapshot->interface[hop.ifc].mtu) {
+		oversize_send(w, m, ip, ntohs(ip->total_len), hop.ifc);
+		return;
+	}
 	forward_send(w, m, ip, ntohs(ip->total_len), &hop);
 }

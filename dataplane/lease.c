@@ -26,6 +26,15 @@ void lease_subscriber_drop(struct worker *w, uint32_t sub)
 // ---- blocks of a subscriber
 
 // The record that outlives the process (cgnat/blocks.h).
+static struct cgn_block_record *memory_of(struct worker *w, uint32_t block)
+{
+	const struct portblock *b = &w->blocks.block[block];
+
+	return &w->memory[w->memory_at[b->address] +
+		(b->first_port - w->blocks.address[b->address].first_port) /
+			w->blocks.pool[b->pool].block_size];
+}
+
 static void memory_note(
 	struct worker *w, uint32_t block, enum cgn_block_state state, uint32_t subscriber)
 {
@@ -34,9 +43,7 @@ static void memory_note(
 
 	if (!w->memory)
 		return;
-	r = &w->memory[w->memory_at[b->address] +
-		(b->first_port - w->blocks.address[b->address].first_port) /
-			w->blocks.pool[b->pool].block_size];
+	r = memory_of(w, block);
 	r->external = w->blocks.address[b->address].address;
 	r->subscriber = subscriber;
 	r->first_port = b->first_port;
@@ -55,7 +62,8 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 		return;
 	// a subscriber that now belongs to another worker, or to another address by an older record,
 	// does not get it back
-	if (subscriber && steer_internal(w->snapshot, subscriber) == w->id)
+	if (subscriber && steer_internal(w->snapshot, subscriber) == w->id &&
+		w->subscribers.n_records < w->subscribers.n_active_max) // leave room for others
 		sub = lease_subscriber(w, subscriber, b->pool);
 	s = sub == SUBSCRIBER_NONE ? NULL : &w->subscribers.sub[sub];
 	if (s && s->n_resting && s->paired != b->address) {
@@ -64,6 +72,8 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 	}
 	portblock_begin_resting(&w->blocks, block, sub, since_s);
 	memory_note(w, block, CGN_BLOCK_RESTING, subscriber);
+	if (w->memory) // not from now: restarts must not make it rest for ever
+		memory_of(w, block)->since = w->wall_offset_s + (int32_t)since_s;
 	if (!s)
 		return;
 	s->paired = b->address;

@@ -127,12 +127,17 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 
 // An inbound UDP session must not outlive the mapping (RFC 4787 REQ-6): it starts where the last
 // outbound packet was. With address-dependent filtering that packet is one to its own address, or the
-// remote could keep itself let in for ever.
+// remote could keep itself let in for ever; so that of TCP, until the inside answers, starts there, too.
 static uint32_t inbound_seen(
 	const struct worker *w, const struct cgn_policy *policy, uint32_t head, uint64_t remote)
 {
 	uint32_t record = FLOW_NONE;
 
+	if (w->flows.flow[head].proto == CGN_PROTO_TCP) {
+		return policy->filtering_tcp == CGN_FILTER_ADDRESS_DEPENDENT
+			? w->flows.flow[head].link
+			: w->now_s;
+	}
 	if (policy->filtering_udp == CGN_FILTER_ADDRESS_DEPENDENT)
 		record = flow_find_address(&w->flows, head, (be32_t)remote);
 	return record == FLOW_NONE ? w->flows.flow[head].link : w->flows.flow[record].seen_s;
@@ -149,6 +154,14 @@ static void static_session_made(struct worker *w, uint32_t record)
 	w->statics.sessions[w->flows.cold[record].block]++;
 	w->counters.sessions_created++;
 	wheel_arm(&w->flows.wheel, record, flow_deadline(&w->flows.flow[record], &w->timeouts) + 1);
+}
+
+// The last eighth of their room is kept for what the hosts themselves open.
+static bool static_room(const struct worker *w, bool inbound)
+{
+	const uint32_t max = w->statics.n_sessions_max;
+
+	return w->statics.n_sessions < (inbound ? max - max / 8 : max);
 }
 
 enum cgn_drop session_open_static(struct worker *w, const struct snapshot_policy *policy,
@@ -170,7 +183,7 @@ enum cgn_drop session_open_static(struct worker *w, const struct snapshot_policy
 		.now_s = w->now_s,
 	};
 
-	if (w->statics.n_sessions >= w->statics.n_sessions_max)
+	if (!static_room(w, inbound))
 		return CGN_DROP_STATIC_SESSIONS_FULL;
 	if (flow_open_unsettled(&w->flows, &new, record) != FLOW_OK)
 		return CGN_DROP_INDEX_FULL; // there is a record, or the line above had said so
@@ -197,7 +210,7 @@ static enum cgn_drop static_add(struct worker *w, const struct snapshot_policy *
 		.now_s = w->now_s,
 	};
 
-	if (w->statics.n_sessions >= w->statics.n_sessions_max)
+	if (!static_room(w, inbound))
 		return CGN_DROP_STATIC_SESSIONS_FULL;
 	if (flow_add(&w->flows, head, &new, record) != FLOW_OK)
 		return CGN_DROP_INDEX_FULL;
@@ -227,9 +240,7 @@ enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy
 		.policy = (uint16_t)(policy - w->snapshot->policy),
 		.state = first_state(f->proto, tcp_flags),
 		.flags = first_flags(f->proto, tcp_flags, inbound),
-		.seen_s = inbound && f->proto != CGN_PROTO_TCP
-			? inbound_seen(w, policy->config, head, remote)
-			: w->now_s,
+		.seen_s = inbound ? inbound_seen(w, policy->config, head, remote) : w->now_s,
 		.now_s = w->now_s,
 	};
 	error = flow_add(&w->flows, head, &new, record);

@@ -151,7 +151,8 @@ static void idents_create(struct worker *w, const uint64_t seed[2])
 	uint16_t step = 1;
 
 	for (uint32_t i = 0; i < w->snapshot->n_pool_addresses; i++)
-		split = split || w->snapshot->pool_address[i].split;
+		split = split || w->snapshot->pool_address[i].split ||
+			w->snapshot->pool_address[i].ask;
 	while (split && step < w->n_workers)
 		step = (uint16_t)(step * 2); // a power of two divides 65536
 	ident_init(&w->ident, split ? (uint16_t)w->id : 0, step, seed, random_of, &w->rng);
@@ -298,12 +299,13 @@ static void clock_set(struct worker *w, uint64_t now_ns)
 static uint32_t block_at(const struct worker *w, uint32_t external, uint32_t port)
 {
 	const uint32_t dest = dest_lookup(w->snapshot, external);
-	const struct snapshot_range *range = &w->snapshot->range[DEST_INDEX(dest)];
+	const struct snapshot_range *range;
 	const struct portblock_address *a;
 	uint32_t address, size;
 
 	if (DEST_KIND(dest) != DEST_POOL)
 		return PORTBLOCK_NONE;
+	range = &w->snapshot->range[DEST_INDEX(dest)];
 	address = w->address_of[range->first_address + (external - range->first)];
 	if (address == PORTBLOCK_NONE)
 		return PORTBLOCK_NONE;
@@ -331,7 +333,9 @@ static void restore(struct worker *w, const struct cgn_block_record *r)
 		uint32_t block = block_at(w, r->external, port), first, size;
 
 		if (block == PORTBLOCK_NONE) {
-			port += 16; // the smallest block
+			// the smallest block further, but not past the last port
+			port = port < r->last_port && port + 16 > r->last_port ? r->last_port
+									       : port + 16;
 			continue;
 		}
 		first = w->blocks.block[block].first_port;

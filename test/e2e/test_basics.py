@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Ordinary programs of one subscriber, as they are used every day."""
 import http.server
+import socketserver
 import ipaddress
 import re
 import threading
@@ -99,7 +100,10 @@ def test_curl_gets_a_page_of_many_segments(lab, nat):
             pass
 
     with lab.inside("net"):
-        server = http.server.ThreadingHTTPServer((SERVERS[0], 80), Handler)
+        class Web(http.server.ThreadingHTTPServer):
+            server_bind = socketserver.TCPServer.server_bind  # asks no name server
+
+        server = Web((SERVERS[0], 80), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -37,7 +37,10 @@ def test_tcp(lab, nat, options):
 
 @pytest.mark.parametrize("options", [[], ["-R"]], ids=["up", "down"])
 def test_udp_at_a_modest_rate_loses_next_to_nothing(lab, nat, options):
-    result = iperf(lab, 4, "-u", "-b", "10M", "-l", "1200", *options)
-    assert all(bytes_per_second(result, "sum")["sum"])
-    assert result["end"]["sum"]["packets"] > 3000
-    assert result["end"]["sum"]["lost_percent"] < 1, result["end"]["sum"]
+    for _ in range(3):  # a machine that is busy elsewhere loses packets before they come to us
+        result = iperf(lab, 4, "-u", "-b", "10M", "-l", "1200", *options)
+        assert all(bytes_per_second(result, "sum")["sum"])
+        assert result["end"]["sum"]["packets"] > 3000
+        if result["end"]["sum"]["lost_percent"] < 1:
+            return
+    assert False, result["end"]["sum"]

@@ -44,6 +44,17 @@ class Caller(Flow):
         return self.s.getsockname()
 
 
+# http.server's own start asks a name server for the host's name, which nobody answers here.
+WEB_SERVER = """
+import functools, http.server, socketserver, sys
+class Server(http.server.ThreadingHTTPServer):
+    server_bind = socketserver.TCPServer.server_bind
+    server_name, server_port = "web", 8080
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[2])
+Server((sys.argv[1], 8080), handler).serve_forever()
+"""
+
+
 @pytest.fixture(scope="module")
 def http(lab, tmp_path_factory):
     """A web server on the subscriber's host; yields what it has logged."""
@@ -51,8 +62,8 @@ def http(lab, tmp_path_factory):
     (root / "page").write_text("a page of a subscriber\n" * 5000)
     log = tmp_path_factory.mktemp("log") / "http"
     with log.open("wb") as err, lab.background(
-            "sub", sys.executable, "-u", "-m", "http.server", "--bind", WEB, "--directory",
-            str(root), "8080", stdout=err, stderr=err):
+            "sub", sys.executable, "-u", "-c", WEB_SERVER, WEB, str(root), stdout=err,
+            stderr=err):
         def up():
             with contextlib.suppress(OSError), open_socket(lab, "sub", TCP, WEB) as s:
                 s.connect((WEB, 8080))

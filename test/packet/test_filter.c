@@ -242,7 +242,33 @@ static void icmp_errors_pass_in_every_mode(void **state)
 	pass_in(icmp_error(0x08080808, x.address, ICMP_TIME_EXCEEDED, 0, &f, 8));
 }
 
-BED_MAIN(TEST(address_dependent_lets_in_the_address_with_any_port),
+// RFC 7857 7: with ever new ports, too
+static void a_tcp_remote_does_not_keep_itself_let_in(void **state)
+{
+	struct endpoint x;
+	struct frame f;
+
+	BED(.policies = POLICY(EIF, ADF));
+	x = open_tcp();
+	pass_in(tcp(server, x, TCP_RST));
+	for (unsigned i = 0; i < 10; i++) {
+		bed_wait(100);
+		bed_put(OUTSIDE, tcp(at(S1, 5000 + i), x, TCP_SYN));
+		bed_run();
+		while (bed_take(INSIDE, &f))
+			;
+	}
+	assert_int_equal(gauge(mappings), 0);
+	// a SYN that is answered is a session like others
+	x = open_tcp();
+	pass_in(tcp(at(S1, 6000), x, TCP_SYN));
+	pass_out(tcp(client, at(S1, 6000), TCP_SYN | TCP_ACK));
+	bed_wait(7000);
+	pass_in(tcp(at(S1, 6000), x, TCP_ACK));
+}
+
+BED_MAIN(TEST(a_tcp_remote_does_not_keep_itself_let_in),
+	TEST(address_dependent_lets_in_the_address_with_any_port),
 	TEST(address_and_port_dependent_lets_in_sessions_alone),
 	TEST(tcp_and_udp_have_modes_of_their_own),
 	TEST(tcp_with_address_and_port_still_opens_from_both_sides_at_once),

@@ -166,6 +166,32 @@ static void nonsense_does_no_harm(void **state)
 	pass_out(from(BOB)); // there are other addresses
 }
 
+static void an_overlap_of_a_few_ports_is_seen(void **state)
+{
+	then[0] = (struct cgn_block_record){X1, ALICE, 1020, 1083, CGN_BLOCK_LENT, time(NULL)};
+	start("  - {name: p, addresses: [203.0.113.1], ports: 1080-1143, block-size: 64}", 1);
+	assert_int_equal(gauge(blocks_held), 1);
+	refused(BOB, CGN_DROP_POOL_FULL);
+}
+
+static void a_restart_does_not_make_it_rest_anew(void **state)
+{
+	record(CGN_BLOCK_RESTING, ALICE, 100);
+	start(ONE_BLOCK, 1);
+	assert_in_range(time(NULL) - now[0].since, 99, 102);
+}
+
+static void those_who_rest_leave_room_for_others(void **state)
+{
+	for (unsigned i = 0; i < 128; i++) {
+		then[i] = (struct cgn_block_record){X1, CAROL + 1 + i, (uint16_t)(1024 + 64 * i),
+			(uint16_t)(1024 + 64 * i + 63), CGN_BLOCK_LENT, time(NULL)};
+	}
+	start(NULL, 128);
+	assert_int_equal(gauge(blocks_held), 128);
+	pass_out(from(ALICE)); // max-subscribers is 64
+}
+
 static void workers_restore_their_own_blocks(void **state)
 {
 	static const char pools[] =
@@ -203,4 +229,5 @@ BED_MAIN(TEST(the_memory_follows_the_life_of_a_block), TEST(a_lent_block_rests_a
 	TEST(blocks_that_are_cut_otherwise_rest_for_everybody),
 	TEST(a_resting_block_goes_on_from_where_it_was), TEST(a_block_that_has_rested_is_free),
 	TEST(a_clock_that_went_back_makes_it_rest_in_full), TEST(nonsense_does_no_harm),
-	TEST(workers_restore_their_own_blocks))
+	TEST(an_overlap_of_a_few_ports_is_seen), TEST(a_restart_does_not_make_it_rest_anew),
+	TEST(those_who_rest_leave_room_for_others), TEST(workers_restore_their_own_blocks))

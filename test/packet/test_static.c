@@ -460,11 +460,18 @@ static void they_count_in_no_limit_of_the_subscriber(void **state)
 static void their_sessions_and_max_sessions_are_apart_and_each_exact(void **state)
 {
 	BED(.sessions = 64, .more = STATIC(WEB ", " GAME));
-	for (unsigned i = 0; i < STATIC_SESSIONS_MIN; i++)
+	for (unsigned i = 0; i < STATIC_SESSIONS_MIN - STATIC_SESSIONS_MIN / 8; i++)
 		pass_in(udp(at(S1, 1000 + i), at(X1, 17000 + i % 10)));
 	refuse_in(udp(at(S2, 1), at(X1, 17000)), CGN_DROP_STATIC_SESSIONS_FULL); // a further one
 	refuse_in(
 		tcp(at(S2, 1), at(X1, 443), TCP_SYN), CGN_DROP_STATIC_SESSIONS_FULL); // a first one
+	// the last eighth is for the hosts themselves
+	for (unsigned i = 0; i < STATIC_SESSIONS_MIN / 8; i++)
+		pass_out(tcp(at(ALICE, 8443), at(S2, 4000 + i), TCP_SYN));
+	bed_put(INSIDE, tcp(at(ALICE, 8443), at(S2, 9000), TCP_SYN));
+	bed_run();
+	expect_frame(INSIDE); // ICMP 3/1
+	assert_int_equal(bed_sum().drops[CGN_DROP_STATIC_SESSIONS_FULL], 3);
 	for (unsigned i = 0; i < 64; i++)
 		map(CAROL, 5000 + i);
 	assert_int_equal(gauge(sessions), STATIC_SESSIONS_MIN + 64);
@@ -479,7 +486,7 @@ static void their_sessions_and_max_sessions_are_apart_and_each_exact(void **stat
 	bed_run();
 	expect_frame(INSIDE);
 	assert_int_equal(bed_sum().drops[CGN_DROP_SESSION_TABLE_FULL], 2);
-	pass_in(tcp(at(S2, 1), at(X1, 443), TCP_SYN));
+	pass_out(tcp(at(ALICE, 8443), at(S2, 9000), TCP_SYN));
 }
 
 // ---- hairpins
