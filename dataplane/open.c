@@ -17,6 +17,18 @@ static bool has_ports(const struct pkt *p)
 		(p->ip->proto == CGN_PROTO_TCP || p->ip->proto == CGN_PROTO_UDP);
 }
 
+// Destinations that nothing is forwarded to: p is for us, or for nobody. Takes p when true.
+static bool ends_here(struct worker *w, struct pkt *p, const struct hop *hop)
+{
+	if (DEST_KIND(hop->dest) == DEST_LOCAL)
+		icmp_local(w, p);
+	else if (DEST_KIND(hop->dest) == DEST_MARTIAN)
+		pkt_drop(w, p, CGN_DROP_IP_DESTINATION);
+	else
+		return false;
+	return true;
+}
+
 // Untouched but for the TTL, either direction, no state.
 static void bypass(struct worker *w, struct pkt *p, struct hop *hop, enum cgn_role leave_by)
 {
@@ -76,14 +88,8 @@ static const struct snapshot_policy *admit_outbound(
 		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
 		return NULL;
 	}
-	if (DEST_KIND(hop.dest) == DEST_LOCAL) {
-		icmp_local(w, p);
+	if (ends_here(w, p, &hop))
 		return NULL;
-	}
-	if (DEST_KIND(hop.dest) == DEST_MARTIAN) {
-		pkt_drop(w, p, CGN_DROP_IP_DESTINATION);
-		return NULL;
-	}
 	if (!policy) {
 		pkt_drop(w, p, CGN_DROP_POLICY_NONE);
 	} else if (policy->config->action == CGN_DROP) {
@@ -209,14 +215,8 @@ static void inbound_other(struct worker *w, struct pkt *p, enum cgn_drop reason)
 	struct hop hop = forward_hop(w, p->ip->dst);
 	const struct snapshot_policy *policy;
 
-	if (DEST_KIND(hop.dest) == DEST_LOCAL) {
-		icmp_local(w, p);
+	if (ends_here(w, p, &hop))
 		return;
-	}
-	if (DEST_KIND(hop.dest) == DEST_MARTIAN) {
-		pkt_drop(w, p, CGN_DROP_IP_DESTINATION);
-		return;
-	}
 	policy = match_inbound(w, p);
 	if (policy && policy->config->action == CGN_BYPASS)
 		bypass(w, p, &hop, CGN_INTERNAL);
@@ -355,14 +355,8 @@ void open_other(struct worker *w, struct pkt *p, bool inbound)
 		return;
 	}
 	hop = forward_hop(w, p->ip->dst);
-	if (DEST_KIND(hop.dest) == DEST_LOCAL) {
-		icmp_local(w, p);
+	if (ends_here(w, p, &hop))
 		return;
-	}
-	if (DEST_KIND(hop.dest) == DEST_MARTIAN) {
-		pkt_drop(w, p, CGN_DROP_IP_DESTINATION);
-		return;
-	}
 	policy = match_outbound(w, p);
 	if (policy && policy->config->action == CGN_BYPASS)
 		bypass(w, p, &hop, CGN_EXTERNAL);
@@ -390,14 +384,8 @@ bool open_fragment(struct worker *w, struct pkt *p, bool inbound)
 		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
 		return true;
 	}
-	if (DEST_KIND(hop.dest) == DEST_LOCAL) {
-		icmp_local(w, p);
+	if (ends_here(w, p, &hop))
 		return true;
-	}
-	if (DEST_KIND(hop.dest) == DEST_MARTIAN) {
-		pkt_drop(w, p, CGN_DROP_IP_DESTINATION);
-		return true;
-	}
 	if (inbound && DEST_KIND(hop.dest) == DEST_POOL)
 		return false;
 	policy = snapshot_policy_match_fragment(w->snapshot, ntohl(inbound ? ip->dst : ip->src),
