@@ -541,7 +541,7 @@ int main(int argc, char **argv)
 	parse_args(argc, argv);
 	make_config(&config);
 	start_eal(&config);
-	snapshot = snapshot_create(&config);
+	snapshot = snapshot_create(&config, STEER_PLAN_SOFTWARE);
 	if (!snapshot || handoff_setup())
 		fail("out of memory");
 	make_rings();

@@ -233,7 +233,7 @@ int cgn_dataplane_start(const struct cgn_config *config, const struct cgn_block_
 		return rc;
 	}
 	rc = -ENOMEM;
-	dp->snapshot = snapshot_create(config);
+	dp->snapshot = snapshot_create(config, STEER_PLAN_SOFTWARE);
 	if (!dp->snapshot)
 		goto err_stop;
 	rc = handoff_setup();

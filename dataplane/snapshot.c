@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+#include "deal.h"
 
 static uint32_t mask_of(uint8_t length)
 {
@@ -223,11 +224,11 @@ static uint32_t steer_blocks(
 		return a->owner;
 	pool = &s->config->pools[a->pool];
 	if (port < pool->ports.first || port > pool->ports.last)
-		return 0;
+		return steer_worker(&s->external, a->address);
 	n_blocks = snapshot_pool_blocks(pool);
 	block = (uint32_t)(port - pool->ports.first) / pool->block_size;
 	if (block >= n_blocks)
-		return 0;
+		return steer_worker(&s->external, a->address);
 	// the inverse of steer_split: the worker w with first(w) <= block < first(w + 1)
 	return (uint32_t)((((uint64_t)block + 1) * s->n_workers - 1) / n_blocks);
 }
@@ -236,16 +237,17 @@ uint32_t steer_external(const struct snapshot *s, uint32_t address, uint16_t por
 {
 	const struct snapshot_pool_address *a = pool_address_of(s, address);
 
-	return a ? steer_blocks(s, a, port) : 0;
+	return a ? steer_blocks(s, a, port) : steer_worker(&s->external, address);
 }
 
-uint32_t steer_inbound(const struct snapshot *s, uint64_t key)
+uint32_t steer_inbound_asked(const struct snapshot *s, uint64_t key)
 {
-	const struct snapshot_pool_address *a = pool_address_of(s, ntohl((be32_t)key));
+	const uint32_t address = ntohl((be32_t)key);
+	const struct snapshot_pool_address *a = pool_address_of(s, address);
 	struct staticmap_hit hit;
 
 	if (!a)
-		return 0;
+		return steer_worker(&s->external, address);
 	if (a->ask &&
 		staticmap_find(&s->statics.external[a->static_first], a->n_statics, key, &hit))
 		return steer_internal(s, hit.address);
@@ -310,26 +312,6 @@ static void place_statics(struct snapshot *s)
 	}
 }
 
-// Equal shares of what a pool can lend: the same number of whole addresses for each worker, the rest
-// cut into ranges.
-static void deal_out(struct snapshot *s, uint32_t base, uint32_t end)
-{
-	uint32_t n = 0, whole, k = 0;
-
-	for (uint32_t i = base; i < end; i++)
-		n += !s->pool_address[i].not_lent;
-	whole = n / s->n_workers * s->n_workers;
-	for (uint32_t i = base; i < end; i++) {
-		struct snapshot_pool_address *a = &s->pool_address[i];
-
-		if (a->not_lent)
-			continue;
-		a->owner = (uint8_t)(k % s->n_workers);
-		a->split = k >= whole;
-		k++;
-	}
-}
-
 bool steer_is_split(const struct snapshot *s, uint32_t address)
 {
 	const struct snapshot_pool_address *a = pool_address_of(s, address);
@@ -342,14 +324,14 @@ uint32_t steer_fragment(const struct snapshot *s, uint32_t address, uint32_t has
 	const struct snapshot_pool_address *a = pool_address_of(s, address);
 
 	if (!a)
-		return 0;
+		return steer_worker(&s->external, address);
 	return a->split || a->ask ? (uint32_t)(((uint64_t)hash * s->n_workers) >> 32) : a->owner;
 }
 
-static bool build_pools(struct snapshot *s)
+static bool build_pools(struct snapshot *s, const struct steer_plan *plan)
 {
 	const struct cgn_config *config = s->config;
-	uint32_t n_addresses = s->statics.n, n_ranges = s->statics.n, base = 0;
+	uint32_t n_addresses = s->statics.n, n_ranges = s->statics.n;
 
 	for (uint32_t p = 0; p < config->n_pools; p++) {
 		n_ranges += config->pools[p].n_ranges;
@@ -375,18 +357,11 @@ static bool build_pools(struct snapshot *s)
 		}
 	}
 	place_statics(s); // addresses of no pool come behind those of the pools
-	for (uint32_t p = 0; p < config->n_pools; p++) {
-		uint32_t end = base;
-
-		while (end < s->n_pool_addresses && s->pool_address[end].pool == p)
-			end++;
-		deal_out(s, base, end);
-		base = end;
-	}
+	deal_out(s, plan->external);
 	return true;
 }
 
-struct snapshot *snapshot_create(const struct cgn_config *config)
+struct snapshot *snapshot_create(const struct cgn_config *config, const struct steer_plan *plan)
 {
 	struct snapshot *s = calloc(1, sizeof(*s));
 	uint32_t n_routes = 0;
@@ -396,6 +371,11 @@ struct snapshot *snapshot_create(const struct cgn_config *config)
 	s->config = config;
 	s->n_workers = config->runtime.n_workers;
 	s->n_interfaces = config->n_interfaces;
+	steer_init(&s->internal, plan->internal_bits, s->n_workers);
+	if (plan->external)
+		s->external = *plan->external;
+	else
+		steer_init(&s->external, plan->external_bits, s->n_workers);
 	for (uint32_t i = 0; i < config->n_interfaces; i++) {
 		const struct cgn_interface *ifc = &config->interfaces[i];
 
@@ -405,8 +385,8 @@ struct snapshot *snapshot_create(const struct cgn_config *config)
 	}
 	s->gateway = calloc(n_routes ? n_routes : 1, sizeof(*s->gateway));
 	s->policy = calloc(config->n_policies ? config->n_policies : 1, sizeof(*s->policy));
-	if (!s->gateway || !s->policy || !staticmap_init(&s->statics, config) || !build_pools(s) ||
-		!build_dest(s))
+	if (!s->gateway || !s->policy || !staticmap_init(&s->statics, config) ||
+		!build_pools(s, plan) || !build_dest(s))
 		goto err_destroy;
 	for (uint32_t i = 0; i < config->n_policies; i++) {
 		const struct cgn_policy *p = &config->policies[i];

@@ -3,11 +3,14 @@
 //
 // Destinations and sources are classified by one longest-prefix match (dest_lookup).
 #pragma once
+#include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "cgnat/config.h"
 #include "lpm.h"
+#include "mem.h"
 #include "staticmap.h"
+#include "steer.h"
 
 // What an IPv4 address is to us: value of the match = kind << 28 | index.
 enum dest_kind {
@@ -80,10 +83,21 @@ struct snapshot {
 	uint32_t n_policies;
 	struct staticmap statics;
 	uint32_t n_workers;
+	struct steer internal, external; // what the devices of each role are told
+	uint8_t inbound[STEER_SLOTS_MAX]; // as external.owner[], but SNAPSHOT_ASK
 };
 
+#define SNAPSHOT_ASK 0xff // some address of this index has another owner, or several
+
+// What the devices can do, or do already.
+struct steer_plan {
+	uint8_t internal_bits, external_bits; // STEER_BITS_MIN..STEER_BITS_MAX
+	const struct steer *external; // as they are set; NULL: to be dealt
+};
+#define STEER_PLAN_SOFTWARE (&(const struct steer_plan){STEER_BITS_MAX, STEER_BITS_MAX, NULL})
+
 // NULL when out of memory.
-struct snapshot *snapshot_create(const struct cgn_config *config);
+struct snapshot *snapshot_create(const struct cgn_config *config, const struct steer_plan *plan);
 void snapshot_destroy(struct snapshot *snapshot);
 
 static inline uint32_t dest_lookup(const struct snapshot *s, uint32_t address)
@@ -114,21 +128,22 @@ static inline uint32_t snapshot_pool_blocks(const struct cgn_pool *pool)
 
 static inline uint32_t steer_internal(const struct snapshot *s, uint32_t address)
 {
-	uint32_t x = address * 0x9e3779b1u;
-
-	x ^= x >> 15;
-	x *= 0x85ebca6bu;
-	x ^= x >> 13;
-	return (uint32_t)(((uint64_t)x * s->n_workers) >> 32);
+	return steer_worker(&s->internal, address);
 }
 
 // Worker that owns an external address (and port, where the address is split), but for the ports of
-// static mappings. Worker 0 for the rest.
+// static mappings. Of other addresses: the one that the devices bring them to.
 uint32_t steer_external(const struct snapshot *s, uint32_t address, uint16_t port);
 
 // Worker that owns an external endpoint (FLOW_KEY). That of a static mapping is its internal
 // address's, so that both directions meet; any other is steer_external()'s.
-uint32_t steer_inbound(const struct snapshot *s, uint64_t key);
+uint32_t steer_inbound_asked(const struct snapshot *s, uint64_t key);
+static inline uint32_t steer_inbound(const struct snapshot *s, uint64_t key)
+{
+	const uint32_t owner = s->inbound[steer_index(ntohl((be32_t)key))];
+
+	return cgn_likely(owner != SNAPSHOT_ASK) ? owner : steer_inbound_asked(s, key);
+}
 
 // The same for a fragment, whose ports are not known: matches by addresses and protocol alone, and
 // says whether the policy also asks for ports.

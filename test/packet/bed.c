@@ -572,7 +572,7 @@ void bed_open(const struct bed_options *options)
 	bed.now_ns = 5000000000ull;
 	bed.tx_room[INSIDE] = bed.tx_room[OUTSIDE] = -1;
 	priv.config = configure(options);
-	priv.snapshot = snapshot_create(priv.config);
+	priv.snapshot = snapshot_create(priv.config, STEER_PLAN_SOFTWARE);
 	assert_non_null(priv.snapshot);
 	rings_create();
 	for (unsigned i = 0; i < bed.n_workers; i++) {
