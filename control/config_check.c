@@ -267,9 +267,11 @@ static void check_match(struct report *r, struct node *match, const struct cgn_p
 
 	if (protocol && !node_ok(protocol))
 		return;
-	if (p->action == CGN_TRANSLATE && protocol && !has_ports && p->protocol != CGN_PROTO_ICMP)
+	if (p->action == CGN_TRANSLATE && protocol && cgn_is_portless(p->protocol) &&
+		!(p->portless & cgn_portless_bit(p->protocol)))
 		node_error(r, protocol,
-			"%s cannot be translated; with action translate tcp, udp, icmp are allowed",
+			"%s cannot be translated; with action translate tcp, udp, icmp and what "
+			"portless-protocols of the policy names are allowed",
 			node_shown(r, protocol));
 	else if (ports && !has_ports)
 		node_key_error(r, ports, "only allowed with protocol tcp or udp");
@@ -277,7 +279,8 @@ static void check_match(struct report *r, struct node *match, const struct cgn_p
 
 static void check_policies(struct report *r, struct node *root, struct cgn_config *c)
 {
-	static const char *const translate_only[] = {"pool", "filtering", "hairpin", "limits"};
+	static const char *const translate_only[] = {
+		"pool", "filtering", "hairpin", "portless-protocols", "limits"};
 	const struct node *list = node_get(root, "policies");
 	bool is_used[CGN_POOLS_MAX] = {false};
 	const char *catch_all = NULL;
@@ -324,6 +327,7 @@ static void check_timeouts(struct report *r, struct node *root, const struct cgn
 		{"tcp-established", t->tcp_established, 7440, "RFC 5382 REQ-5"},
 		{"tcp-closing", t->tcp_closing, 240, "RFC 5382 REQ-5"},
 		{"icmp", t->icmp, 60, "RFC 5508 REQ-2"},
+		{"portless", t->portless, 120, "RFC 4787 REQ-5"}, // in want of an RFC of its own
 		{"fragment", t->fragment, 2, "RFC 6146 3.4"},
 		// tcp-opening has none: RFC 7857 2.1 lets it be lower
 	};

@@ -152,6 +152,18 @@ static void write_pool(json_t *sections, const struct cgn_pool *p)
 	put(s, "first-block-reserve", "%u", p->first_block_reserve);
 }
 
+static void put_portless(json_t *s, uint8_t portless)
+{
+	struct list names = {0};
+
+#define X(name, number) \
+	if (portless & cgn_portless_bit(number)) \
+		list_add(&names, name);
+	CGN_PORTLESS(X)
+#undef X
+	list_end(&names, s, "portless-protocols");
+}
+
 static void write_policy(json_t *sections, const struct cgn_config *c, const struct cgn_policy *p)
 {
 	static const char *const actions[] = {
@@ -165,7 +177,10 @@ static void write_policy(json_t *sections, const struct cgn_config *c, const str
 
 	put_prefixes(s, "match.source", p->sources, p->n_sources);
 	put_prefixes(s, "match.destination", p->destinations, p->n_destinations);
-	put(s, "match.protocol", "%s", cgn_proto_name(p->protocol));
+	if (p->protocol == CGN_PROTO_ANY || !cgn_is_portless(p->protocol))
+		put(s, "match.protocol", "%s", cgn_proto_name(p->protocol));
+	else
+		put(s, "match.protocol", "%u", p->protocol);
 	put_ports(s, "match.destination-ports", p->destination_ports, p->n_destination_ports);
 	put(s, "action", "%s", actions[p->action]);
 	if (p->action == CGN_TRANSLATE)
@@ -173,6 +188,7 @@ static void write_policy(json_t *sections, const struct cgn_config *c, const str
 	put(s, "filtering.udp", "%s", filterings[p->filtering_udp]);
 	put(s, "filtering.tcp", "%s", filterings[p->filtering_tcp]);
 	put(s, "hairpin", "%s", bool_name(p->hairpin));
+	put_portless(s, p->portless);
 	put(s, "limits.sessions", "%u", p->limit_sessions);
 	put(s, "limits.new-sessions-per-second", "%u", p->limit_new_sessions_per_s);
 	put(s, "limits.mappings", "%u", p->limit_mappings);
@@ -221,6 +237,7 @@ static void write_rest(json_t *sections, const struct cgn_config *c)
 	put(s, "tcp-opening", "%u", t->tcp_opening);
 	put(s, "tcp-closing", "%u", t->tcp_closing);
 	put(s, "icmp", "%u", t->icmp);
+	put(s, "portless", "%u", t->portless);
 	put(s, "hold-down", "%u", t->hold_down);
 	put(s, "fragment", "%u", t->fragment);
 	put(s, "non-conformant", "%s", bool_name(t->non_conformant));

@@ -439,10 +439,13 @@ static void read_protocol(struct report *r, struct node *n, const struct field *
 	static const struct {
 		const char *name;
 		uint8_t number;
-	} names[] = {{"tcp", 6}, {"udp", 17}, {"icmp", 1}, {"gre", 47}, {"esp", 50}, {"ah", 51},
-		{"sctp", 132}, {"dccp", 33}};
-	static const char what[] =
-		"one of tcp, udp, icmp, gre, esp, ah, sctp, dccp, or a number 1..255,";
+	} names[] = {{"tcp", 6}, {"udp", 17}, {"icmp", 1}, {"ah", 51}, {"sctp", 132}, {"dccp", 33},
+#define X(name, number) {name, number},
+		CGN_PORTLESS(X)
+#undef X
+	};
+	static const char what[] = "one of tcp, udp, icmp, gre, esp, ipip, 6in4, ah, sctp, dccp, "
+				   "or a number 1..255,";
 	const char *text = value_text(r, n, what);
 	uint64_t first, last;
 
@@ -484,6 +487,41 @@ static void read_filtering(struct report *r, struct node *n, const struct field 
 	value_map(r, n, fields, LEN(fields), to);
 }
 
+static void read_portless_item(struct report *r, struct node *n, void *item)
+{
+	static const char *const words[] = {
+#define X(name, number) name,
+		CGN_PORTLESS(X)
+#undef X
+			NULL};
+	static const uint8_t numbers[] = {
+#define X(name, number) number,
+		CGN_PORTLESS(X)
+#undef X
+	};
+	int i = value_choice(r, n, words);
+
+	if (i >= 0)
+		*(uint8_t *)item = cgn_portless_bit(numbers[i]);
+}
+
+static void read_portless(struct report *r, struct node *n, const struct field *f, void *to)
+{
+	static const struct list_spec spec = {
+		"protocols", sizeof(uint8_t), false, 8, read_portless_item};
+	struct cgn_policy *p = to;
+	uint32_t n_items = 0;
+	uint8_t *items = value_list(r, n, &spec, &n_items);
+
+	for (uint32_t i = 0; i < n_items; i++) {
+		if (p->portless & items[i])
+			node_error(r, node_item(n, i), "%s is there twice, each is allowed once",
+				node_shown(r, node_item(n, i)));
+		p->portless |= items[i];
+	}
+	free(items);
+}
+
 static void read_limits(struct report *r, struct node *n, const struct field *f, void *to)
 {
 	static const struct field fields[] = {
@@ -516,6 +554,7 @@ static void read_policy(struct report *r, struct node *n, void *item)
 		{"pool", read_pool_name},
 		{"filtering", read_filtering},
 		{"hairpin", value_bool, offsetof(struct cgn_policy, hairpin)},
+		{"portless-protocols", read_portless},
 		{"limits", read_limits},
 	};
 	struct cgn_policy *p = item;
@@ -588,6 +627,7 @@ static void read_timeouts(struct report *r, struct node *n, const struct field *
 		{"tcp-opening", value_u32, AT(tcp_opening), 1, week_s},
 		{"tcp-closing", value_u32, AT(tcp_closing), 1, week_s},
 		{"icmp", value_u32, AT(icmp), 1, week_s},
+		{"portless", value_u32, AT(portless), 1, week_s},
 		{"hold-down", value_u32, AT(hold_down), 0, week_s},
 		{"fragment", value_u32, AT(fragment), 1, week_s},
 		{"non-conformant", value_bool, AT(non_conformant)},
@@ -655,6 +695,7 @@ static void set_defaults(struct cgn_config *c)
 		.tcp_opening = 240,
 		.tcp_closing = 240,
 		.icmp = 60, // RFC 5508 REQ-2
+		.portless = 300, // as UDP
 		.hold_down = 120, // RFC 6888 REQ-8
 		.fragment = 2, // RFC 6146 4
 	};

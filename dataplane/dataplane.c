@@ -11,6 +11,7 @@
 #include <rte_launch.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
+#include "claims.h"
 #include "eal.h"
 #include "handoff.h"
 #include "nic.h"
@@ -38,6 +39,7 @@ struct cgn_dataplane {
 	struct rte_ring *ring[CGN_WORKERS_MAX][CGN_WORKERS_MAX]; // [from][to]
 	struct rte_ring *ring_in[CGN_WORKERS_MAX][CGN_WORKERS_MAX]; // the same, transposed
 	struct rte_ring *walk_ring[CGN_WORKERS_MAX];
+	struct claims *claims; // NULL with one worker
 	atomic_bool stop;
 	bool running;
 	uint32_t n_walks;
@@ -73,6 +75,18 @@ static int mbufs_create(struct cgn_dataplane *dp, char *err, size_t err_size)
 		return -ENOMEM;
 	}
 	return 0;
+}
+
+static int claims_setup(struct cgn_dataplane *dp, uint32_t n_workers)
+{
+	uint64_t seed[2];
+
+	if (n_workers == 1)
+		return 0;
+	if (getrandom(seed, sizeof(seed), 0) != sizeof(seed))
+		return -EIO;
+	dp->claims = claims_create(n_workers, seed);
+	return dp->claims ? 0 : -ENOMEM;
 }
 
 static int rings_create(struct cgn_dataplane *dp, uint32_t n_workers)
@@ -144,6 +158,7 @@ static int workers_create(struct cgn_dataplane *dp, char *err, size_t err_size)
 			.mbufs = dp->mbufs,
 			.socket = (int)rte_lcore_to_socket_id(config->runtime.worker_lcores[i]),
 			.rng_key = key,
+			.claims = dp->claims,
 		};
 		struct worker *w;
 
@@ -247,6 +262,8 @@ int cgn_dataplane_start(const struct cgn_config *config, const struct cgn_block_
 	if (rc)
 		goto err_stop;
 	rc = rings_create(dp, config->runtime.n_workers);
+	if (!rc)
+		rc = claims_setup(dp, config->runtime.n_workers);
 	if (rc) {
 		snprintf(err, err_size, "no memory for hand-off rings; raise runtime.memory-mb");
 		goto err_stop;
@@ -307,6 +324,7 @@ void cgn_dataplane_stop(struct cgn_dataplane *dp)
 	walks_reap(dp, true);
 	for (uint32_t i = 0; i < dp->n_workers; i++)
 		worker_destroy(dp->worker[i]);
+	claims_destroy(dp->claims);
 	for (uint32_t i = 0; i < dp->n_nics; i++)
 		nic_stop(&dp->nic[i]);
 	for (uint32_t i = 0; i < CGN_WORKERS_MAX; i++) {

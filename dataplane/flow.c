@@ -8,6 +8,12 @@
 
 // ---- init, fini
 
+// One record in 64 may be of a portless protocol.
+static uint32_t portless_room(uint32_t n_max)
+{
+	return n_max / 64 > 64 ? n_max / 64 : 64;
+}
+
 int flow_table_init(
 	struct flow_table *t, uint32_t n_max, uint32_t now_s, const uint64_t seed[2], int socket)
 {
@@ -18,8 +24,11 @@ int flow_table_init(
 	t->free_first = FLOW_NONE;
 	t->flow = mem_take("flows", ((uint64_t)n_max + 1) * sizeof(*t->flow), socket);
 	t->cold = mem_take("flows cold", (uint64_t)n_max * sizeof(*t->cold), socket);
+	t->n_portless_max = portless_room(n_max);
 	if (!t->flow || !t->cold || index_init(&t->out, n_max, socket) ||
-		index_init(&t->in, n_max, socket) || wheel_init(&t->wheel, n_max, now_s, socket)) {
+		index_init(&t->in, n_max, socket) ||
+		index_init(&t->portless, 2 * t->n_portless_max, socket) ||
+		wheel_init(&t->wheel, n_max, now_s, socket)) {
 		flow_table_fini(t);
 		return -ENOMEM;
 	}
@@ -32,6 +41,7 @@ void flow_table_fini(struct flow_table *t)
 	mem_give(t->cold);
 	index_fini(&t->out);
 	index_fini(&t->in);
+	index_fini(&t->portless);
 	wheel_fini(&t->wheel);
 	memset(t, 0, sizeof(*t));
 }
@@ -40,7 +50,7 @@ uint64_t flow_table_bytes(uint32_t n_max)
 {
 	return ((uint64_t)n_max + 1) * sizeof(struct flow) +
 		(uint64_t)n_max * sizeof(struct flow_cold) + 2 * index_bytes(n_max) +
-		wheel_bytes(n_max);
+		index_bytes(2 * portless_room(n_max)) + wheel_bytes(n_max);
 }
 
 // ---- look-ups
@@ -49,6 +59,7 @@ struct probe {
 	const struct flow *flow;
 	uint64_t key; // of an endpoint, or of a remote
 	uint32_t head;
+	be32_t remote; // of a portless flow
 };
 
 static bool same_out(const void *ctx, uint32_t record)
@@ -128,6 +139,68 @@ uint32_t flow_find_address(const struct flow_table *t, uint32_t head, be32_t add
 	return f->flags & FLOW_FURTHER ? find_further_address(t, head, address) : FLOW_NONE;
 }
 
+// ---- portless protocols
+
+static uint64_t portless_hash(const struct flow_table *t, uint64_t key, be32_t remote, bool inbound)
+{
+	return index_hash(index_hash((uint64_t)inbound << 63 | remote, t->seed) ^ key, t->seed);
+}
+
+static bool same_portless_out(const void *ctx, uint32_t record)
+{
+	const struct probe *p = ctx;
+	const struct flow *f = &p->flow[record];
+
+	return flow_key_of(f) == p->key && f->rem_addr == p->remote;
+}
+
+static bool same_portless_in(const void *ctx, uint32_t record)
+{
+	const struct probe *p = ctx;
+	const struct flow *f = &p->flow[record];
+
+	return flow_ext_key_of(f) == p->key && f->rem_addr == p->remote;
+}
+
+uint32_t flow_find_portless(const struct flow_table *t, uint64_t key, be32_t remote, bool inbound)
+{
+	const struct probe p = {.flow = t->flow, .key = key, .remote = remote};
+
+	return index_lookup(&t->portless, portless_hash(t, key, remote, inbound),
+		inbound ? same_portless_in : same_portless_out, &p);
+}
+
+static uint64_t portless_hash_of(const struct flow_table *t, const struct flow *f, bool inbound)
+{
+	return portless_hash(
+		t, inbound ? flow_ext_key_of(f) : flow_key_of(f), f->rem_addr, inbound);
+}
+
+static enum flow_error portless_insert(struct flow_table *t, uint32_t record)
+{
+	const struct flow *f = &t->flow[record];
+
+	if (t->n_portless == t->n_portless_max)
+		return FLOW_PORTLESS_FULL;
+	if (!index_insert(&t->portless, portless_hash_of(t, f, false), record))
+		return FLOW_INDEX_FULL;
+	if (!index_insert(&t->portless, portless_hash_of(t, f, true), record)) {
+		index_remove(&t->portless, portless_hash_of(t, f, false), record);
+		return FLOW_INDEX_FULL;
+	}
+	t->n_portless++;
+	return FLOW_OK;
+}
+
+static void portless_remove(struct flow_table *t, uint32_t record)
+{
+	const struct flow *f = &t->flow[record];
+
+	index_remove(&t->portless, portless_hash_of(t, f, false), record);
+	index_remove(&t->portless, portless_hash_of(t, f, true), record);
+	t->n_portless--;
+}
+
 // ---- records
 
 static uint32_t free_record(const struct flow_table *t) // the next one; FLOW_NONE when all are used
@@ -182,6 +255,52 @@ static void session_begin(struct flow *f, struct flow_cold *c, const struct flow
 	c->policy = new->policy;
 }
 
+// A free record becomes a head.
+static struct flow *head_begin(struct flow_table *t, uint32_t r, const struct flow_new *new)
+{
+	struct flow *f = &t->flow[r];
+
+	record_take(t, r);
+	*f = (struct flow){
+		.int_addr = (be32_t) new->internal,
+		.int_port = (be16_t)(new->internal >> 32),
+		.proto = (uint8_t)(new->internal >> 48),
+		.flags = (uint8_t)(new->flags | FLOW_HEAD),
+		.ext_addr = (be32_t) new->external,
+		.ext_port = (be16_t)(new->external >> 32),
+		.link = new->now_s,
+	};
+	t->cold[r] = (struct flow_cold){
+		.block = new->block,
+		.sub = new->sub,
+		.mapping_created_s = new->now_s,
+		.next = FLOW_NONE,
+		.prev = FLOW_NONE,
+	};
+	session_begin(f, &t->cold[r], new);
+	t->n_mappings++;
+	return f;
+}
+
+enum flow_error flow_open_portless(
+	struct flow_table *t, const struct flow_new *new, uint32_t *record)
+{
+	const uint32_t r = free_record(t);
+	enum flow_error error;
+
+	if (r == FLOW_NONE)
+		return FLOW_TABLE_FULL;
+	head_begin(t, r, new)->held_port = new->held_port;
+	error = portless_insert(t, r);
+	if (error != FLOW_OK) {
+		record_give(t, r);
+		t->n_mappings--;
+		return error;
+	}
+	*record = r;
+	return FLOW_OK;
+}
+
 enum flow_error flow_open_unsettled(
 	struct flow_table *t, const struct flow_new *new, uint32_t *record)
 {
@@ -192,27 +311,9 @@ enum flow_error flow_open_unsettled(
 		return FLOW_TABLE_FULL;
 	if (!index_insert(&t->out, flow_hash(t, new->internal), r))
 		return FLOW_INDEX_FULL;
-	record_take(t, r);
-	f = &t->flow[r];
-	*f = (struct flow){
-		.int_addr = (be32_t) new->internal,
-		.int_port = (be16_t)(new->internal >> 32),
-		.proto = (uint8_t)(new->internal >> 48),
-		.flags = (uint8_t)(new->flags | FLOW_HEAD | FLOW_UNSETTLED),
-		.ext_addr = (be32_t) new->external,
-		.ext_port = (be16_t)(new->external >> 32),
-		.link = new->now_s,
-	};
+	f = head_begin(t, r, new);
+	f->flags |= FLOW_UNSETTLED;
 	f->l4_diff = l4_diff(f);
-	t->cold[r] = (struct flow_cold){
-		.block = new->block,
-		.sub = new->sub,
-		.mapping_created_s = new->now_s,
-		.next = FLOW_NONE,
-		.prev = FLOW_NONE,
-	};
-	session_begin(f, &t->cold[r], new);
-	t->n_mappings++;
 	assert(t->n_unsettled < FLOW_UNSETTLED_MAX);
 	t->unsettled[t->n_unsettled++] = r;
 	index_prefetch(&t->in, flow_hash(t, new->external));
@@ -385,9 +486,13 @@ bool flow_close(struct flow_table *t, uint32_t record, uint32_t *moved)
 		record_give(t, *moved);
 		return false;
 	}
-	index_remove_sure(&t->out, flow_hash(t, flow_key_of(f)), record);
-	if (!(f->flags & FLOW_UNSETTLED))
-		index_remove_sure(&t->in, flow_hash(t, flow_ext_key_of(f)), record);
+	if (cgn_is_portless(f->proto)) {
+		portless_remove(t, record);
+	} else {
+		index_remove_sure(&t->out, flow_hash(t, flow_key_of(f)), record);
+		if (!(f->flags & FLOW_UNSETTLED))
+			index_remove_sure(&t->in, flow_hash(t, flow_ext_key_of(f)), record);
+	}
 	record_give(t, record);
 	t->n_mappings--;
 	return true;
@@ -425,6 +530,8 @@ uint32_t flow_deadline(const struct flow *f, const struct cgn_timeouts *timeouts
 		return f->seen_s + service_timeout(f, timeouts, timeouts->udp);
 	if (f->proto == CGN_PROTO_ICMP)
 		return f->seen_s + timeouts->icmp;
+	if (f->proto != CGN_PROTO_TCP)
+		return f->seen_s + timeouts->portless;
 	switch (f->state) {
 	case CGN_SESSION_INIT:
 		return f->seen_s + timeouts->tcp_opening;

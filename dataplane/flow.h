@@ -6,8 +6,8 @@
 // A worker's share of max-sessions (rounded up) is exactly its number of records.
 //
 // Owner:  one table per worker; only that worker calls these functions.
-// Memory: 64 (hot) + 32 (cold) + 8 (wheel) + 16 (two indexes) = 120 bytes per record, taken once in
-//         flow_table_init(); nothing grows afterwards.
+// Memory: 64 (hot) + 32 (cold) + 8 (wheel) + 16 (two indexes) = 120 bytes per record, and a
+//         quarter of a byte for the index of portless ones, taken once in flow_table_init(); nothing grows afterwards.
 // Units:  network byte order in struct flow as the names say; seconds of the worker's clock.
 #pragma once
 #include <stdbool.h>
@@ -49,7 +49,12 @@ struct flow {
 	uint8_t flags;
 	be32_t ext_addr;
 	be16_t ext_port;
-	uint16_t l4_diff; // RFC 1624 difference internal -> external of the L4 checksum, folded
+	union {
+		uint16_t
+			l4_diff; // RFC 1624 difference internal -> external of the L4 checksum, folded
+		uint16_t
+			held_port; // portless: the ICMP id of its block that it takes up (session.h)
+	};
 	be32_t rem_addr;
 	be16_t rem_port; // ICMP: 0
 	uint8_t state; // enum cgn_session_state
@@ -87,6 +92,11 @@ struct flow_table {
 	// Heads by external endpoint. Further sessions have room here, too: one of each remote address
 	// by (head, address), so that one look-up tells who may send (address-dependent filtering).
 	struct index in;
+	// Portless protocols: no ports tell flows apart, so each pair of internal and remote address
+	// is a mapping of its own, with one session, and ports 0. Here by (internal, remote) and by
+	// (external, remote), in neither of the two above.
+	struct index portless;
+	uint32_t n_portless, n_portless_max;
 	struct wheel wheel; // items are record numbers
 	uint64_t seed[2];
 	uint32_t n_max, n_used; // n_used = sessions
@@ -150,6 +160,10 @@ uint32_t flow_find_further(const struct flow_table *t, uint32_t head, uint64_t r
 uint32_t flow_find_session(
 	const struct flow_table *t, uint32_t head, uint64_t remote); // head or further
 
+// Of a portless protocol, by either end: the record of `key` (an internal endpoint with port 0, or an
+// external one when `inbound`) with that remote address.
+uint32_t flow_find_portless(const struct flow_table *t, uint64_t key, be32_t remote, bool inbound);
+
 // A session of the mapping with that remote address, whatever the port; FLOW_NONE when there is none.
 uint32_t flow_find_address(const struct flow_table *t, uint32_t head, be32_t address);
 
@@ -157,12 +171,14 @@ enum flow_error {
 	FLOW_OK,
 	FLOW_TABLE_FULL,
 	FLOW_INDEX_FULL,
+	FLOW_PORTLESS_FULL,
 };
 
 struct flow_new {
 	uint64_t internal, external; // keys; flow_add() ignores them
 	uint64_t remote;
 	uint32_t block, sub; // flow_add() ignores them
+	uint16_t held_port; // of portless ones
 	uint16_t policy;
 	uint8_t state;
 	uint8_t flags; // FLOW_SYN_*, FLOW_INBOUND, FLOW_STATIC
@@ -177,6 +193,10 @@ enum flow_error flow_open(struct flow_table *t, const struct flow_new *new, uint
 // the misses of its lines overlap. Settle before an inbound look-up and before a flow_close(), and
 // after FLOW_UNSETTLED_MAX mappings at the latest.
 enum flow_error flow_open_unsettled(
+	struct flow_table *t, const struct flow_new *new, uint32_t *record);
+
+// A mapping of a portless protocol with its only session; both ends have port 0. As flow_open().
+enum flow_error flow_open_portless(
 	struct flow_table *t, const struct flow_new *new, uint32_t *record);
 
 // Puts what flow_open_unsettled() made into the inbound index. FLOW_NONE: all of it is there. Else

@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include "open.h"
 #include "parse.h"
+#include "portless.h"
+#include "readdress.h"
 #include "translate.h"
 #include "worker.h"
 
@@ -71,48 +73,24 @@ static void follow_out(struct worker *w, const struct frag *f, struct pkt *p)
 {
 	struct ipv4 *ip = p->ip;
 	struct hop hop = forward_hop(w, ip->dst);
+	uint32_t diff;
 
 	if (translate_refused(w, p, &hop, true))
 		return;
 	count_session(w, f, p);
-	ip->check = csum_apply(ip->check,
-		csum_diff32(ip->src, f->address) + csum_diff16(ip->id, f->id) + TTL_DIFF);
-	ip->ttl--;
-	ip->src = f->address;
+	diff = csum_diff16(ip->id, f->id);
 	ip->id = f->id;
-	if (hop_leaves(w, &hop, CGN_EXTERNAL)) {
-		w->counters.translated_outbound++;
-		forward_send(w, p->m, ip, p->ip_len, &hop);
-	} else {
-		translate_out_odd(w, p, &hop);
-	}
+	readdress_out(w, p, &hop, f->address, diff);
 }
 
 static void follow_in(struct worker *w, const struct frag *f, struct pkt *p)
 {
-	const bool hairpin = p->flags & PKT_HAIRPIN;
-	struct ipv4 *ip = p->ip;
 	struct hop hop = forward_hop(w, f->address);
-	uint32_t diff = csum_diff32(ip->dst, f->address);
 
-	if (translate_refused(w, p, &hop, !hairpin))
+	if (translate_refused(w, p, &hop, !(p->flags & PKT_HAIRPIN)))
 		return;
 	count_session(w, f, p);
-	if (!hairpin) {
-		diff += TTL_DIFF;
-		ip->ttl--;
-	}
-	ip->check = csum_apply(ip->check, diff);
-	ip->dst = f->address;
-	if (!hop_leaves(w, &hop, CGN_INTERNAL)) {
-		pkt_drop(w, p, CGN_DROP_NO_ROUTE);
-		return;
-	}
-	if (hairpin)
-		w->counters.hairpinned++;
-	else
-		w->counters.translated_inbound++;
-	forward_send(w, p->m, ip, p->ip_len, &hop);
+	readdress_in(w, p, &hop, f->address);
 }
 
 // To the owner of the datagram, us or another.
@@ -184,7 +162,9 @@ static void first_steered(
 	struct worker *w, struct pkt *p, struct frag *f, const struct frag_arrival *a)
 {
 	f->state = FRAG_STEERED;
-	f->owner = (uint8_t)steer_inbound(w->snapshot, p->key);
+	f->owner = (uint8_t)(cgn_is_portless(p->ip->proto)
+			? portless_owner(w, p->key, (be32_t)p->remote)
+			: steer_inbound(w->snapshot, p->key));
 	follow_steered(w, f->owner, p, a);
 }
 
@@ -209,9 +189,9 @@ void frag_bypassed(struct worker *w, const struct pkt *p)
 
 static void frag_first(struct worker *w, struct pkt *p, const struct frag_arrival *a)
 {
-	const bool inbound = a->key.dir != FRAG_OUT;
+	const bool inbound = a->key.dir != FRAG_OUT, portless = cgn_is_portless(p->ip->proto);
 	struct frag_held held;
-	enum cgn_drop reason;
+	enum cgn_drop reason = CGN_DROP_COUNT;
 	struct frag *f = fragmap_open(&w->frags, a, w->now_ns, &reason);
 
 	if (!f) {
@@ -219,13 +199,16 @@ static void frag_first(struct worker *w, struct pkt *p, const struct frag_arriva
 		return;
 	}
 	f->state = FRAG_DROPPED; // until it is told otherwise
-	reason = parse_first_fragment(p, inbound);
+	if (!portless)
+		reason = parse_first_fragment(p, inbound);
 	p->flags |= PKT_FIRST;
 	p->frag = (uint32_t)(f - w->frags.frag);
 	if (reason != CGN_DROP_COUNT)
 		pkt_drop(w, p, reason);
 	else if (a->key.dir == FRAG_STEER)
 		first_steered(w, p, f, a);
+	else if (portless)
+		portless_packet(w, p, inbound);
 	else if (inbound)
 		open_inbound(w, p);
 	else
@@ -257,10 +240,12 @@ void frag_packet(struct worker *w, struct pkt *p, bool inbound)
 	enum frag_dir dir = inbound ? FRAG_IN : FRAG_OUT;
 	struct frag_arrival a;
 
-	if (proto != CGN_PROTO_TCP && proto != CGN_PROTO_UDP && proto != CGN_PROTO_ICMP) {
+	if (cgn_is_portless(proto)) {
 		p->drop_reason = CGN_DROP_PROTOCOL;
-		open_other(w, p, inbound);
-		return;
+		if (!portless_offered(w, proto)) {
+			open_other(w, p, inbound);
+			return;
+		}
 	}
 	if (open_fragment(w, p, inbound))
 		return;

@@ -7,6 +7,7 @@
 #include "forward.h"
 #include "open.h"
 #include "path.h"
+#include "portless.h"
 #include "translate.h"
 #include "worker.h"
 
@@ -75,22 +76,37 @@ static void quote_rewrite(struct pkt *p, bool source, be32_t address, be16_t por
 		q->src = address;
 	else
 		q->dst = address;
-	quote_l4(l4, l4_len, q->proto, source ? at.out : at.in, port, l4_diff);
+	if (!cgn_is_portless(q->proto))
+		quote_l4(l4, l4_len, q->proto, source ? at.out : at.in, port, l4_diff);
 	icmp_check_set(p);
 }
 
-// True when the quoted packet is an echo that only a one-to-one mapping sends or gets, and it is of
-// none: p is of no kind that we carry then.
-static bool quote_against(const struct worker *w, struct pkt *p, bool inbound)
+// The mapping of the quoted packet.
+static uint32_t find_quoted(const struct worker *w, const struct pkt *p, bool inbound)
 {
+	if (cgn_is_portless((uint8_t)(p->key >> 48)))
+		return flow_find_portless(&w->flows, p->key, (be32_t)p->remote, inbound);
+	return inbound ? flow_find_in(&w->flows, p->key) : flow_find_out(&w->flows, p->key);
+}
+
+// True when the quoted packet is an echo that only a one-to-one mapping sends or gets, and it is of
+// none, or of a protocol that no policy translates: p is of no kind that we carry then.
+static bool quote_unknown(const struct worker *w, struct pkt *p, bool inbound)
+{
+	const uint8_t proto = (uint8_t)(p->key >> 48);
 	uint32_t record;
 
-	if (cgn_likely(!(p->flags & PKT_AGAINST)))
-		return false;
-	p->flags &= (uint8_t)~PKT_AGAINST;
-	record = inbound ? flow_find_in(&w->flows, p->key) : flow_find_out(&w->flows, p->key);
-	if (record != FLOW_NONE && w->flows.flow[record].flags & FLOW_STATIC)
-		return false;
+	if (cgn_is_portless(proto)) {
+		if (portless_offered(w, proto))
+			return false;
+	} else {
+		if (!(p->flags & PKT_AGAINST))
+			return false;
+		p->flags &= (uint8_t)~PKT_AGAINST;
+		record = find_quoted(w, p, inbound);
+		if (record != FLOW_NONE && w->flows.flow[record].flags & FLOW_STATIC)
+			return false;
+	}
 	p->kind = PKT_OTHER;
 	p->drop_reason = CGN_DROP_ICMP_QUOTE;
 	return true;
@@ -104,7 +120,7 @@ void icmp_error_in(struct worker *w, struct pkt *p)
 	struct hop hop;
 	uint32_t diff;
 
-	if (quote_against(w, p, true)) {
+	if (quote_unknown(w, p, true)) {
 		open_other(w, p, true);
 		return;
 	}
@@ -121,7 +137,9 @@ void icmp_error_in(struct worker *w, struct pkt *p)
 		pkt_drop(w, p, CGN_DROP_ICMP_CHECKSUM);
 		return;
 	}
-	record = flow_find_in(&w->flows, p->key);
+	record = find_quoted(w, p, true);
+	if (record == FLOW_NONE && portless_handed_over(w, p))
+		return;
 	if (record == FLOW_NONE || quote_of(p)->src != p->ip->dst) {
 		pkt_drop(w, p, CGN_DROP_ICMP_NO_MAPPING); // RFC 5508 REQ-4
 		return;
@@ -153,10 +171,10 @@ void icmp_error_in(struct worker *w, struct pkt *p)
 void icmp_error_out(struct worker *w, struct pkt *p)
 {
 	const struct flow *f;
-	uint32_t record = flow_find_out(&w->flows, p->key), diff;
+	uint32_t record = find_quoted(w, p, false), diff;
 	struct hop hop;
 
-	if (quote_against(w, p, false)) {
+	if (quote_unknown(w, p, false)) {
 		open_other(w, p, false);
 		return;
 	}

@@ -7,6 +7,7 @@
 #include "handoff.h"
 #include "icmp.h"
 #include "path.h"
+#include "portless.h"
 #include "session.h"
 #include "translate.h"
 #include "worker.h"
@@ -339,10 +340,34 @@ static bool open_against(struct worker *w, struct pkt *p, bool inbound)
 	return true;
 }
 
+// The end of what no policy translates, outbound.
+static void not_translated(
+	struct worker *w, struct pkt *p, const struct snapshot_policy *policy, struct hop *hop)
+{
+	if (policy && policy->config->action == CGN_BYPASS)
+		bypass(w, p, hop, CGN_EXTERNAL);
+	else if (policy && policy->config->action == CGN_DROP)
+		pkt_drop(w, p, CGN_DROP_POLICY_DROP);
+	else
+		pkt_drop(w, p, p->drop_reason);
+}
+
+const struct snapshot_policy *open_admit_portless(struct worker *w, struct pkt *p, uint8_t bit)
+{
+	const struct snapshot_policy *policy = match_outbound(w, p);
+	struct hop hop = forward_hop(w, p->ip->dst);
+
+	if (policy && policy->config->action == CGN_TRANSLATE && policy->config->portless & bit)
+		return admit_outbound(w, p, policy);
+	not_translated(w, p, policy, &hop);
+	return NULL;
+}
+
 void open_other(struct worker *w, struct pkt *p, bool inbound)
 {
+	const bool portless =
+		p->drop_reason == CGN_DROP_PROTOCOL && portless_offered(w, p->ip->proto);
 	struct hop hop;
-	const struct snapshot_policy *policy;
 
 	if (snapshot_source_bad(w->snapshot, ntohl(p->ip->src)) && !(p->flags & PKT_HAIRPIN)) {
 		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
@@ -350,20 +375,17 @@ void open_other(struct worker *w, struct pkt *p, bool inbound)
 	}
 	if (p->flags & PKT_AGAINST && open_against(w, p, inbound))
 		return;
-	if (inbound) {
-		inbound_other(w, p, p->drop_reason);
-		return;
-	}
 	hop = forward_hop(w, p->ip->dst);
-	if (ends_here(w, p, &hop))
+	if (portless && inbound && DEST_KIND(hop.dest) == DEST_POOL)
+		portless_packet(w, p, true);
+	else if (inbound)
+		inbound_other(w, p, p->drop_reason);
+	else if (ends_here(w, p, &hop))
 		return;
-	policy = match_outbound(w, p);
-	if (policy && policy->config->action == CGN_BYPASS)
-		bypass(w, p, &hop, CGN_EXTERNAL);
-	else if (policy && policy->config->action == CGN_DROP)
-		pkt_drop(w, p, CGN_DROP_POLICY_DROP);
+	else if (portless)
+		portless_packet(w, p, false);
 	else
-		pkt_drop(w, p, p->drop_reason);
+		not_translated(w, p, match_outbound(w, p), &hop);
 }
 
 void open_bypass(struct worker *w, struct pkt *p, bool inbound)

@@ -6,6 +6,7 @@
 #include "batch.h"
 
 struct worker;
+struct snapshot_policy;
 
 // Packets at[0..n) of the batch, in their order; their table lines are fetched together first.
 void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsigned n);
@@ -19,5 +20,10 @@ bool open_fragment(struct worker *w, struct pkt *p, bool inbound);
 // A fragment whose first one was bypassed.
 void open_bypass(struct worker *w, struct pkt *p, bool inbound);
 
-// A packet that is never translated (PKT_OTHER): for us, bypassed, or dropped.
+// An outbound packet of the portless protocol `bit` without session: the policy that translates it, if
+// nothing stands against it. Else NULL: p is gone.
+const struct snapshot_policy *open_admit_portless(struct worker *w, struct pkt *p, uint8_t bit);
+
+// A packet that is not translated by ports (PKT_OTHER): for us, by address alone (portless.h),
+// bypassed, or dropped.
 void open_other(struct worker *w, struct pkt *p, bool inbound);

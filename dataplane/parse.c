@@ -71,8 +71,8 @@ static enum cgn_drop parse_quote(struct pkt *p, const uint8_t *l4, unsigned l4_l
 			inbound ? 0 : load16(ql4 + 4), q->proto);
 	} else if (q->proto == CGN_PROTO_TCP || q->proto == CGN_PROTO_UDP) {
 		set_ends(p, !inbound, q->src, load16(ql4), q->dst, load16(ql4 + 2), q->proto);
-	} else {
-		return CGN_DROP_ICMP_QUOTE;
+	} else { // portless.h may know it
+		set_ends(p, !inbound, q->src, 0, q->dst, 0, q->proto);
 	}
 	return CGN_DROP_COUNT;
 }

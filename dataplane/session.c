@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "session.h"
 #include <arpa/inet.h>
+#include "claims.h"
 #include "lease.h"
 #include "mss.h"
 #include "snapshot.h"
@@ -76,6 +77,69 @@ static void count_for(struct subscriber *s, enum cgn_drop reason)
 	}
 }
 
+static enum cgn_drop reason_of(enum flow_error error)
+{
+	switch (error) {
+	case FLOW_TABLE_FULL:
+		return CGN_DROP_SESSION_TABLE_FULL;
+	case FLOW_PORTLESS_FULL:
+		return CGN_DROP_PORTLESS_FULL;
+	default:
+		return CGN_DROP_INDEX_FULL;
+	}
+}
+
+static enum flow_error open_flow(struct worker *w, const struct flow_new *new, uint32_t *record)
+{
+	return cgn_is_portless((uint8_t)(new->internal >> 48))
+		? flow_open_portless(&w->flows, new, record)
+		: flow_open_unsettled(&w->flows, new, record);
+}
+
+// ---- portless protocols: one subscriber for each (external address, protocol, remote)
+
+// Before anything is lent: what its paired address says, if it has one already.
+static enum cgn_drop portless_is_free(
+	const struct worker *w, const struct subscriber *s, uint8_t proto, uint64_t remote)
+{
+	uint64_t external;
+
+	if (w->flows.n_portless == w->flows.n_portless_max)
+		return CGN_DROP_PORTLESS_FULL;
+	if (!s->n_lent && !s->n_resting)
+		return CGN_DROP_COUNT;
+	external = FLOW_KEY(htonl(w->blocks.address[s->paired].address), 0, proto);
+	return flow_find_portless(&w->flows, external, (be32_t)remote, true) == FLOW_NONE
+		? CGN_DROP_COUNT
+		: CGN_DROP_PORTLESS_TAKEN;
+}
+
+// Where other workers lend ports of the same address, they have to be asked, too.
+static enum cgn_drop portless_claim(
+	struct worker *w, uint32_t address, uint8_t proto, uint64_t remote)
+{
+	const uint64_t external = FLOW_KEY(htonl(address), 0, proto);
+
+	if (flow_find_portless(&w->flows, external, (be32_t)remote, true) != FLOW_NONE)
+		return CGN_DROP_PORTLESS_TAKEN;
+	if (!snapshot_address_is_shared(w->snapshot, address))
+		return CGN_DROP_COUNT;
+	switch (claims_take(w->claims, w->id, external, (be32_t)remote)) {
+	case CLAIMS_GRANTED:
+		return CGN_DROP_COUNT;
+	case CLAIMS_TAKEN:
+		return CGN_DROP_PORTLESS_TAKEN;
+	default:
+		return CGN_DROP_PORTLESS_FULL;
+	}
+}
+
+static void portless_release(struct worker *w, uint64_t external, be32_t remote)
+{
+	if (snapshot_address_is_shared(w->snapshot, ntohl((be32_t)external)))
+		claims_give(w->claims, w->id, external, remote);
+}
+
 enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_policy *policy,
 	uint64_t key, uint64_t remote, uint8_t tcp_flags, uint32_t *record)
 {
@@ -92,9 +156,16 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 		return CGN_DROP_SUBSCRIBER_TABLE_FULL;
 	s = &w->subscribers.sub[sub];
 	reason = limits_ok(w, s, config, FLOW_NONE, false);
+	if (reason == CGN_DROP_COUNT && cgn_is_portless(proto))
+		reason = portless_is_free(w, s, proto, remote);
 	if (reason == CGN_DROP_COUNT) {
 		reason = lease_take(
 			w, sub, key, w->snapshot->config->pools[config->pool].max_blocks, &lease);
+	}
+	if (reason == CGN_DROP_COUNT && cgn_is_portless(proto)) {
+		reason = portless_claim(w, lease.ext_addr, proto, remote);
+		if (reason != CGN_DROP_COUNT)
+			lease_give(w, sub, lease.block, key, lease.ext_port, false);
 	}
 	if (reason != CGN_DROP_COUNT) {
 		count_for(s, reason);
@@ -103,8 +174,10 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 	}
 	new = (struct flow_new){
 		.internal = key,
-		.external = FLOW_KEY(htonl(lease.ext_addr), htons(lease.ext_port), proto),
+		.external = FLOW_KEY(htonl(lease.ext_addr),
+			cgn_is_portless(proto) ? 0 : htons(lease.ext_port), proto),
 		.remote = remote,
+		.held_port = lease.ext_port,
 		.block = lease.block,
 		.sub = sub,
 		.policy = (uint16_t)(policy - w->snapshot->policy),
@@ -113,10 +186,12 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 		.seen_s = w->now_s,
 		.now_s = w->now_s,
 	};
-	error = flow_open_unsettled(&w->flows, &new, record);
+	error = open_flow(w, &new, record);
 	if (error != FLOW_OK) {
 		lease_give(w, sub, lease.block, key, lease.ext_port, true);
-		return error == FLOW_TABLE_FULL ? CGN_DROP_SESSION_TABLE_FULL : CGN_DROP_INDEX_FULL;
+		if (cgn_is_portless(proto))
+			portless_release(w, new.external, (be32_t)remote);
+		return reason_of(error);
 	}
 	s->n_mappings++;
 	s->policy = new.policy;
@@ -170,6 +245,7 @@ enum cgn_drop session_open_static(struct worker *w, const struct snapshot_policy
 {
 	const uint8_t proto = (uint8_t)(internal >> 48);
 	const bool inbound = !policy;
+	enum flow_error error;
 	const struct flow_new new = {
 		.internal = internal,
 		.external = external,
@@ -185,8 +261,9 @@ enum cgn_drop session_open_static(struct worker *w, const struct snapshot_policy
 
 	if (!static_room(w, inbound))
 		return CGN_DROP_STATIC_SESSIONS_FULL;
-	if (flow_open_unsettled(&w->flows, &new, record) != FLOW_OK)
-		return CGN_DROP_INDEX_FULL; // there is a record, or the line above had said so
+	error = open_flow(w, &new, record);
+	if (error != FLOW_OK) // there is a record, or the line above had said so
+		return reason_of(error);
 	w->statics.n_heads++;
 	static_session_made(w, *record);
 	if (!inbound)
@@ -245,7 +322,7 @@ enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy
 	};
 	error = flow_add(&w->flows, head, &new, record);
 	if (error != FLOW_OK)
-		return error == FLOW_TABLE_FULL ? CGN_DROP_SESSION_TABLE_FULL : CGN_DROP_INDEX_FULL;
+		return reason_of(error);
 	session_made(w, s, policy->config, *record);
 	return CGN_DROP_COUNT;
 }
@@ -273,7 +350,9 @@ void session_end(struct worker *w, uint32_t record, bool cleared, uint32_t *move
 	const struct flow *f = &w->flows.flow[record];
 	const uint32_t head = f->flags & FLOW_HEAD ? record : f->link;
 	const uint64_t key = flow_key_of(f);
-	const uint16_t ext_port = ntohs(f->ext_port);
+	const uint64_t external = flow_ext_key_of(f);
+	const bool portless = cgn_is_portless(f->proto);
+	const uint16_t ext_port = portless ? f->held_port : ntohs(f->ext_port);
 	const uint32_t sub = w->flows.cold[head].sub, block = w->flows.cold[head].block;
 	struct subscriber *s;
 
@@ -291,6 +370,8 @@ void session_end(struct worker *w, uint32_t record, bool cleared, uint32_t *move
 		w->flows.cold[head].unclean = true;
 	if (!flow_close(&w->flows, record, moved))
 		return;
+	if (portless)
+		portless_release(w, external, f->rem_addr);
 	s->n_mappings--;
 	if (cleared)
 		w->counters.mappings_cleared++;

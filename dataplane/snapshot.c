@@ -312,6 +312,13 @@ static void place_statics(struct snapshot *s)
 	}
 }
 
+bool snapshot_address_is_shared(const struct snapshot *s, uint32_t address)
+{
+	const struct snapshot_pool_address *a = pool_address_of(s, address);
+
+	return a && a->split;
+}
+
 bool steer_is_split(const struct snapshot *s, uint32_t address)
 {
 	const struct snapshot_pool_address *a = pool_address_of(s, address);
@@ -392,6 +399,7 @@ struct snapshot *snapshot_create(const struct cgn_config *config, const struct s
 		const struct cgn_policy *p = &config->policies[i];
 
 		s->policy[i].config = p;
+		s->portless |= p->portless;
 		s->n_policies = i + 1;
 		if (!set_create(&s->policy[i].source, p->sources, p->n_sources) ||
 			!set_create(&s->policy[i].destination, p->destinations, p->n_destinations))

@@ -81,6 +81,7 @@ struct snapshot {
 	uint32_t n_pool_addresses;
 	struct snapshot_policy *policy;
 	uint32_t n_policies;
+	uint8_t portless; // what any policy translates by address alone (cgn_portless_bit())
 	struct staticmap statics;
 	uint32_t n_workers;
 	struct steer internal, external; // what the devices of each role are told
@@ -154,6 +155,9 @@ const struct snapshot_policy *snapshot_policy_match_fragment(const struct snapsh
 // whose port is not known, is picked by `hash`; else it is the address's owner.
 bool steer_is_split(const struct snapshot *s, uint32_t address);
 uint32_t steer_fragment(const struct snapshot *s, uint32_t address, uint32_t hash);
+
+// Do several workers lend ports of this address?
+bool snapshot_address_is_shared(const struct snapshot *s, uint32_t address);
 
 // First block and number of blocks that `worker` owns of a split address.
 void steer_split(

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "claims.h"
 #include "forward.h"
 #include "frag.h"
 #include "handoff.h"
@@ -172,6 +173,7 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	w->n_workers = spec->n_workers;
 	w->snapshot = spec->snapshot;
 	w->mbufs = spec->mbufs;
+	w->claims = spec->claims;
 	w->timeouts = config->timeouts;
 	w->now_s = 1;
 	rng_init(&w->rng, spec->rng_key);
@@ -279,7 +281,7 @@ uint64_t cgn_dataplane_table_bytes(const struct cgn_config *config)
 			(sizeof(struct portblock) +
 				CGN_L4_COUNT * 8ull * ((pool->block_size + 63) / 64 + 1));
 	}
-	return n_workers * each + blocks;
+	return n_workers * each + blocks + (n_workers > 1 ? claims_bytes(n_workers) : 0);
 }
 
 // ---- the loop

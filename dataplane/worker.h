@@ -52,6 +52,7 @@ struct worker_port {
 };
 
 struct worker_walk; // walk.h
+struct claims; // claims.h
 
 struct worker {
 	// read-mostly
@@ -87,6 +88,7 @@ struct worker {
 	struct token_bucket icmp_bucket[2]; // by the role of the interface that is answered
 	struct token_bucket echo_bucket;
 
+	struct claims *claims; // shared by all; NULL when there is one worker
 	struct ident ident;
 
 	struct batch batch; // the burst at hand
@@ -118,6 +120,7 @@ struct worker_spec {
 	struct rte_mempool *mbufs;
 	int socket;
 	const uint8_t *rng_key; // 32 bytes
+	struct claims *claims; // of all workers; may be NULL where no policy has portless-protocols
 };
 
 // Takes all memory of a worker. NULL with *what naming the table for which there was none. Ports

@@ -87,6 +87,7 @@ struct cgn_policy {
 	uint16_t pool; // index; only with CGN_TRANSLATE
 	enum cgn_filtering filtering_udp, filtering_tcp;
 	bool hairpin;
+	uint8_t portless; // set of cgn_portless_bit(): translated by address alone
 	uint32_t limit_sessions; // per subscriber, 0 = none
 	uint32_t limit_new_sessions_per_s; // per subscriber, 0 = none
 	uint32_t limit_mappings; // per subscriber, 0 = none
@@ -122,7 +123,8 @@ static inline bool cgn_static_takes(const struct cgn_static_mapping *m, uint8_t 
 }
 
 struct cgn_timeouts {
-	uint32_t udp, tcp_established, tcp_opening, tcp_closing, icmp, hold_down, fragment;
+	uint32_t udp, tcp_established, tcp_opening, tcp_closing, icmp, portless, hold_down,
+		fragment;
 	bool non_conformant; // values below the RFCs' minimum are allowed
 	bool tcp_at_once; // hold-down-tcp: false: TCP ports that were closed do not rest
 	uint32_t hold_down_max; // resting ports over all workers; 0: as many as max-sessions

@@ -33,7 +33,8 @@ enum cgn_ctl_type {
 	X(EXTERNAL, "external", ENDPOINT, "A[:P]", \
 		"only this external address, or one port of it") \
 	X(REMOTE, "remote", ENDPOINT, "A[:P]", "only this remote address, or one port of it") \
-	X(PROTOCOL, "protocol", PROTO, "P", "only tcp, udp or icmp") \
+	X(PROTOCOL, "protocol", PROTO, "P", \
+		"only this protocol: tcp, udp, icmp, gre, esp, ipip or 6in4") \
 	X(POLICY, "policy", TEXT, "N", "only what the policy of this name made") \
 	X(WORKER, "worker", NUMBER, "I", "only worker I") \
 	X(LIMIT, "limit", COUNT, "N", "at most N records") \
@@ -130,7 +131,11 @@ static inline bool cgn_parse_endpoint(
 
 static inline bool cgn_parse_protocol(const char *text, uint8_t *protocol)
 {
-	static const uint8_t known[] = {CGN_PROTO_TCP, CGN_PROTO_UDP, CGN_PROTO_ICMP};
+	static const uint8_t known[] = {CGN_PROTO_TCP, CGN_PROTO_UDP, CGN_PROTO_ICMP,
+#define X(name, number) number,
+		CGN_PORTLESS(X)
+#undef X
+	};
 
 	for (unsigned i = 0; i < sizeof(known); i++) {
 		if (!strcmp(text, cgn_proto_name(known[i]))) {
@@ -152,7 +157,7 @@ static inline const char *cgn_ctl_allowed(enum cgn_ctl_type type)
 	case CGN_CTL_COUNT:
 		return "an integer, at least 1";
 	case CGN_CTL_PROTO:
-		return "tcp, udp or icmp";
+		return "tcp, udp, icmp, gre, esp, ipip or 6in4";
 	case CGN_CTL_ADDRESS:
 		return "an IPv4 address such as 100.64.0.5";
 	case CGN_CTL_ENDPOINT:

@@ -34,7 +34,8 @@
 	X(FRAG_SOURCE_LIMIT, \
 		"too many fragments, or incomplete datagrams, of one source (RFC 4787 REQ-14a)") \
 	X(FRAG_STORE_FULL, "no room for fragments of this direction (RFC 4787 REQ-14a)") \
-	X(PROTOCOL, "neither TCP, UDP nor ICMP (RFC 6888 REQ-1)") \
+	X(PROTOCOL, \
+		"neither TCP, UDP nor ICMP, nor in the policy's portless-protocols (RFC 6888 REQ-1)") \
 	X(L4_LENGTH, "too short for its TCP, UDP or ICMP header") \
 	X(ICMP_TYPE, "ICMP type that is never translated (RFC 5508 REQ-10, REQ-11)") \
 	X(ICMP_CHECKSUM, "ICMP error with a bad checksum (RFC 5508 REQ-3)") \
@@ -47,12 +48,16 @@
 	X(POLICY_DROP, "a policy with action drop matches") \
 	X(INTERNAL_TO_INTERNAL, "from an internal interface to an internal destination") \
 	X(EXTERNAL_TO_EXTERNAL, "from an external interface to no address of ours") \
-	X(HAIRPIN_OFF, "hairpinning is off in the policy") \
+	X(HAIRPIN_OFF, \
+		"hairpinning is off in the policy, or there is none for a protocol without ports") \
 	X(TCP_NO_SESSION, "TCP without SYN and without session") \
 	X(ICMP_NO_SESSION, "inbound echo for which no query went out") \
 	X(NO_MAPPING, "inbound to a pool address and port that nobody holds") \
 	X(FILTERED, \
 		"inbound to a mapping whose filtering does not let this remote in (RFC 4787 REQ-8)") \
+	X(PORTLESS_TAKEN, \
+		"another subscriber of this external address has this protocol with this remote") \
+	X(PORTLESS_FULL, "the room for sessions of protocols without ports is full") \
 	X(SUBSCRIBER_TABLE_FULL, "max-subscribers reached") \
 	X(SESSION_TABLE_FULL, "max-sessions reached") \
 	X(INBOUND_TABLE_FULL, \
@@ -94,7 +99,8 @@ enum cgn_drop {
 	X(ADDRESS_FULL) \
 	X(MAPPING_LIMIT) \
 	X(MAPPING_SESSION_LIMIT) \
-	X(FIRST_BLOCK_RESERVE)
+	X(FIRST_BLOCK_RESERVE) \
+	X(PORTLESS_TAKEN)
 
 enum cgn_subscriber_drop {
 #define X(name) CGN_SUBSCRIBER_DROP_##name,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Words every room uses: byte-order types, protocol numbers, limits. No state.
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 // Values in network byte order carry it in their type; a plain integer is in host order.
@@ -37,10 +38,48 @@ static inline enum cgn_l4 cgn_l4_of(uint8_t proto)
 					 : CGN_L4_ICMP;
 }
 
+// Everything else has no ports that we know of.
+static inline bool cgn_is_portless(uint8_t proto)
+{
+	return proto != CGN_PROTO_TCP && proto != CGN_PROTO_UDP && proto != CGN_PROTO_ICMP;
+}
+
+// Portless protocols that may be translated by address alone: tunnels without a checksum over
+// addresses (so not AH) and without a NAT document of their own (so not SCTP, DCCP).
+//   X(name in the config, number)
+#define CGN_PORTLESS(X) X("gre", 47) X("esp", 50) X("ipip", 4) X("6in4", 41)
+
+// Its bit in a set of portless protocols; 0 when it is none of those.
+static inline uint8_t cgn_portless_bit(uint8_t proto)
+{
+	static const uint8_t numbers[] = {
+#define X(name, number) number,
+		CGN_PORTLESS(X)
+#undef X
+	};
+
+	for (unsigned i = 0; i < sizeof(numbers); i++) {
+		if (numbers[i] == proto)
+			return (uint8_t)(1u << i);
+	}
+	return 0;
+}
+
 static inline const char *cgn_proto_name(uint8_t proto)
 {
-	return proto == CGN_PROTO_UDP	  ? "udp"
-		: proto == CGN_PROTO_TCP  ? "tcp"
-		: proto == CGN_PROTO_ICMP ? "icmp"
-					  : "any";
+	switch (proto) {
+	case CGN_PROTO_UDP:
+		return "udp";
+	case CGN_PROTO_TCP:
+		return "tcp";
+	case CGN_PROTO_ICMP:
+		return "icmp";
+#define X(name, number) \
+	case number: \
+		return name;
+		CGN_PORTLESS(X)
+#undef X
+	default:
+		return proto == CGN_PROTO_ANY ? "any" : "other";
+	}
 }

@@ -7,6 +7,7 @@
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 #include "../../control/config.h"
+#include "claims.h"
 #include "handoff.h"
 #include "snapshot.h"
 
@@ -27,6 +28,7 @@ static struct {
 	struct rte_ring *ring[CGN_WORKERS_MAX][CGN_WORKERS_MAX];
 	struct rte_ring *ring_in[CGN_WORKERS_MAX][CGN_WORKERS_MAX];
 	struct rte_ring *walk_ring[CGN_WORKERS_MAX];
+	struct claims *claims;
 	struct queue rx[BED_INTERFACES][CGN_WORKERS_MAX], tx[BED_INTERFACES];
 	unsigned next_rx; // spread: the worker that gets the next frame
 	struct cgn_interface_counters wire[BED_INTERFACES]; // what the bed saw itself
@@ -575,6 +577,8 @@ void bed_open(const struct bed_options *options)
 	priv.snapshot = snapshot_create(priv.config, STEER_PLAN_SOFTWARE);
 	assert_non_null(priv.snapshot);
 	rings_create();
+	if (bed.n_workers > 1)
+		priv.claims = claims_create(bed.n_workers, (uint64_t[2]){1, 2});
 	for (unsigned i = 0; i < bed.n_workers; i++) {
 		const char *what;
 		const struct worker_spec spec = {.id = i,
@@ -582,7 +586,8 @@ void bed_open(const struct bed_options *options)
 			.snapshot = priv.snapshot,
 			.mbufs = mbufs,
 			.socket = -1,
-			.rng_key = key};
+			.rng_key = key,
+			.claims = priv.claims};
 		struct worker *w = worker_create(&spec, &what);
 
 		assert_non_null(w);
@@ -659,6 +664,7 @@ int bed_teardown(void **state)
 		for (unsigned j = 0; j < CGN_WORKERS_MAX; j++)
 			queue_free(&priv.rx[i][j]);
 	}
+	claims_destroy(priv.claims);
 	snapshot_destroy(priv.snapshot);
 	cgn_config_free(priv.config);
 	priv.config = NULL;

@@ -208,7 +208,7 @@ def test_check(daemon):
     (["show", "sessions", "--subscriber", "100.64.0.1:80"], "is not an IPv4 address"),
     (["show", "sessions", "--external", "203.0.113.1:70000"], "address and port"),
     (["show", "sessions", "--remote", "host"], "address and port"),
-    (["show", "sessions", "--protocol", "gre"], "is not tcp, udp or icmp"),
+    (["show", "sessions", "--protocol", "sctp"], "is not tcp, udp, icmp, gre, esp, ipip or 6in4"),
     (["show", "sessions", "--worker", "-1"], "is not an integer"),
     (["show", "sessions", "--limit", "0"], "at least 1"),
     (["show", "sessions", "--limit", "5x"], "at least 1"),

@@ -227,6 +227,7 @@ static void assert_default_rest(const struct cgn_config *c)
 	assert_int_equal(c->timeouts.tcp_opening, 240);
 	assert_int_equal(c->timeouts.tcp_closing, 240);
 	assert_int_equal(c->timeouts.icmp, 60); // RFC 5508 REQ-2
+	assert_int_equal(c->timeouts.portless, 300);
 	assert_int_equal(c->timeouts.hold_down, 120); // RFC 6888 REQ-8
 	assert_int_equal(c->timeouts.fragment, 2);
 	assert_false(c->timeouts.non_conformant);
@@ -432,6 +433,7 @@ static void values_other_than_the_defaults_are_taken(void **state)
 		"pools: [{name: a, addresses: [203.0.113.0/28], first-block-reserve: 25}]\n"
 		"policies:\n"
 		"- {name: all, filtering: {udp: address-dependent, tcp: address-and-port-dependent},\n"
+		"   portless-protocols: [gre, 6in4],\n"
 		"   limits: {sessions: 1, new-sessions-per-second: 2, mappings: 3, "
 		"sessions-per-mapping: 4}}\n"
 		"runtime: {main-lcore: 5, worker-lcores: [127, 1-3], share-cpus: true, hugepages: "
@@ -440,7 +442,7 @@ static void values_other_than_the_defaults_are_taken(void **state)
 		"[--log-level=8, -v]}\n"
 		"control: {socket: /tmp/s}\n"
 		"timeouts: {udp: 120, tcp-established: 604800, tcp-opening: 1, tcp-closing: 241,\n"
-		"  icmp: 61, hold-down: 604800, fragment: 3, non-conformant: true,\n"
+		"  icmp: 61, portless: 600, hold-down: 604800, fragment: 3, non-conformant: true,\n"
 		"  services: [{protocol: udp, port: 53, timeout: 10}, {protocol: tcp, port: 443, "
 		"timeout: 7440},\n"
 		"    {port: 22, timeout: 604800, protocol: tcp}], hold-down-max: 1000}\n"
@@ -468,6 +470,7 @@ static void values_other_than_the_defaults_are_taken(void **state)
 	assert_int_equal(c->timeouts.tcp_opening, 1); // RFC 7857 2.1
 	assert_int_equal(c->timeouts.tcp_closing, 241);
 	assert_int_equal(c->timeouts.icmp, 61);
+	assert_int_equal(c->timeouts.portless, 600);
 	assert_int_equal(c->timeouts.hold_down, 604800);
 	assert_int_equal(c->timeouts.fragment, 3);
 	assert_true(c->timeouts.non_conformant);
@@ -483,6 +486,7 @@ static void values_other_than_the_defaults_are_taken(void **state)
 	assert_int_equal(c->policies[0].limit_sessions, 1);
 	assert_int_equal(c->policies[0].limit_new_sessions_per_s, 2);
 	assert_int_equal(c->policies[0].limit_mappings, 3);
+	assert_int_equal(c->policies[0].portless, cgn_portless_bit(47) | cgn_portless_bit(41));
 	assert_int_equal(c->policies[0].limit_sessions_per_mapping, 4);
 	assert_true(c->tcp_midstream_forward);
 	assert_true(c->tcp_unsolicited_icmp);

@@ -20,6 +20,7 @@ static const struct cgn_timeouts timeouts = {.udp = 300,
 	.tcp_opening = 241,
 	.tcp_closing = 242,
 	.icmp = 60,
+	.portless = 243,
 	.hold_down = 120,
 	.fragment = 2};
 
@@ -557,11 +558,80 @@ static void a_service_has_its_timeout(void **state)
 	}
 }
 
+static uint32_t open_portless(struct flow_table *t, uint32_t subscriber, uint32_t far)
+{
+	const struct flow_new new = {.internal = FLOW_KEY(subscriber, 0, 50),
+		.external = FLOW_KEY(99, 0, 50),
+		.remote = FLOW_REMOTE(far, 0),
+		.held_port = (uint16_t)(1024 + far),
+		.state = CGN_SESSION_ACTIVE,
+		.seen_s = 1000,
+		.now_s = 1000};
+	uint32_t record = FLOW_NONE;
+
+	assert_int_equal(flow_open_portless(t, &new, &record), FLOW_OK);
+	return record;
+}
+
+static void portless_flows_are_told_apart_by_their_remote_alone(void **state)
+{
+	struct flow_table t = table_of(4096);
+	uint32_t record[64], moved;
+
+	for (uint32_t i = 0; i < 64; i++)
+		record[i] = open_portless(&t, 1 + i % 2, i);
+	for (uint32_t i = 0; i < 64; i++) {
+		const struct flow *f = &t.flow[record[i]];
+
+		assert_int_equal(f->held_port, 1024 + i);
+		assert_int_equal(f->ext_port, 0);
+		assert_int_equal(
+			flow_find_portless(&t, FLOW_KEY(1 + i % 2, 0, 50), i, false), record[i]);
+		assert_int_equal(flow_find_portless(&t, FLOW_KEY(99, 0, 50), i, true), record[i]);
+		assert_int_equal(
+			flow_find_portless(&t, FLOW_KEY(2 - i % 2, 0, 50), i, false), FLOW_NONE);
+		assert_int_equal(
+			flow_find_portless(&t, FLOW_KEY(1 + i % 2, 0, 47), i, false), FLOW_NONE);
+		assert_int_equal(flow_find_portless(&t, FLOW_KEY(98, 0, 50), i, true), FLOW_NONE);
+		assert_int_equal(flow_deadline(f, &timeouts), 1243);
+	}
+	// not where those with ports are
+	assert_int_equal(flow_find_out(&t, FLOW_KEY(1, 0, 50)), FLOW_NONE);
+	assert_int_equal(flow_find_in(&t, FLOW_KEY(99, 0, 50)), FLOW_NONE);
+	for (uint32_t i = 0; i < 64; i++) {
+		assert_true(flow_close(&t, record[i], &moved));
+		assert_int_equal(moved, FLOW_NONE);
+		assert_int_equal(flow_find_portless(&t, FLOW_KEY(99, 0, 50), i, true), FLOW_NONE);
+	}
+	assert_int_equal(t.n_used, 0);
+	assert_int_equal(t.n_mappings, 0);
+	assert_int_equal(t.n_portless, 0);
+	flow_table_fini(&t);
+}
+
+static void the_room_for_portless_flows_is_bounded_and_comes_back(void **state)
+{
+	struct flow_table t = table_of(8192);
+	const struct flow_new one_more = {.internal = FLOW_KEY(1, 0, 50),
+		.external = FLOW_KEY(99, 0, 50),
+		.remote = FLOW_REMOTE(1000, 0)};
+	uint32_t record[128], r, moved;
+
+	for (uint32_t i = 0; i < 128; i++)
+		record[i] = open_portless(&t, 1, i);
+	assert_int_equal(flow_open_portless(&t, &one_more, &r), FLOW_PORTLESS_FULL);
+	assert_int_equal(t.n_used, 128);
+	assert_int_equal(t.n_mappings, 128);
+	flow_close(&t, record[7], &moved);
+	assert_int_equal(flow_open_portless(&t, &one_more, &r), FLOW_OK);
+	flow_table_fini(&t);
+}
+
 static void no_memory_is_told_and_nothing_leaks(void **state)
 {
 	struct flow_table t;
 
-	for (uint32_t i = 1; i <= 6; i++) {
+	for (uint32_t i = 1; i <= 7; i++) {
 		mem_malloc_fail_at = i;
 		assert_int_equal(flow_table_init(&t, 100, 0, seed, -1), -ENOMEM);
 		mem_malloc_fail_at = 0;
@@ -593,6 +663,8 @@ int main(void)
 		cmocka_unit_test(a_service_has_its_timeout),
 		cmocka_unit_test(a_mapping_knows_the_addresses_of_its_sessions),
 		cmocka_unit_test(thousands_of_addresses_on_one_mapping_are_exact),
+		cmocka_unit_test(portless_flows_are_told_apart_by_their_remote_alone),
+		cmocka_unit_test(the_room_for_portless_flows_is_bounded_and_comes_back),
 		cmocka_unit_test(no_memory_is_told_and_nothing_leaks),
 		cmocka_unit_test(a_record_takes_120_bytes),
 	};
