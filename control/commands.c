@@ -21,6 +21,7 @@ static const struct command commands[CGN_CTL_COMMAND_COUNT] = {
 	[CGN_CTL_SHOW_DROPS_COMMAND] = {.run = run_show_drops},
 	[CGN_CTL_SHOW_INTERFACES_COMMAND] = {.run = run_show_interfaces},
 	[CGN_CTL_SHOW_POOLS_COMMAND] = {.run = run_show_pools},
+	[CGN_CTL_SHOW_CONFIG_COMMAND] = {.run = run_show_config},
 	[CGN_CTL_SHOW_BLOCKS_COMMAND] = {.walk = CGN_WALK_BLOCKS, .record = record_block},
 	[CGN_CTL_SHOW_SUBSCRIBERS_COMMAND] = {.walk = CGN_WALK_SUBSCRIBERS,
 		.record = record_subscriber},

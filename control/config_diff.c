@@ -264,7 +264,7 @@ static void write_rest(json_t *sections, const struct cgn_config *c)
 	put(s, "", "%s", c->tcp_midstream_forward ? "forward-if-mapped" : "drop");
 }
 
-static json_t *write_config(const struct cgn_config *c)
+json_t *config_describe(const struct cgn_config *c)
 {
 	json_t *sections = json_object();
 
@@ -341,7 +341,7 @@ static char *common_order(const struct cgn_config *c, json_t *other)
 
 json_t *config_diff(const struct cgn_config *from, const struct cgn_config *to)
 {
-	json_t *old = write_config(from), *new = write_config(to), *changes = json_array();
+	json_t *old = config_describe(from), *new = config_describe(to), *changes = json_array();
 	char *old_order = common_order(from, new), *new_order = common_order(to, old);
 	const char *name;
 	json_t *section;

@@ -56,6 +56,7 @@ json_t *run_show_counters(struct request *r);
 json_t *run_show_drops(struct request *r);
 json_t *run_show_interfaces(struct request *r);
 json_t *run_show_pools(struct request *r);
+json_t *run_show_config(struct request *r); // show_config.c
 json_t *run_check(struct request *r); // check.c
 
 json_t *record_block(const struct control *c, const struct cgn_walk_record *record); // show_walk.c

@@ -38,6 +38,8 @@ static const struct column pool_columns[] = {{"NAME", "name", -14, TEXT},
 	{"HELD", "blocks_held", 9, NUMBER}, {"FULL", "utilization_percent", 6, PERCENT},
 	{"PORTS-USED", "ports_used", 12, NUMBER}, {"BLOCK-SIZE", "block_size", 10, NUMBER},
 	{"PORTS", "ports", -11, TEXT}, {"ADDRESSES", "addresses", -1, LIST}, {0}};
+static const struct column config_columns[] = {
+	{"KEY", "key", -40, TEXT}, {"VALUE", "value", -1, TEXT}, {0}};
 static const struct column block_columns[] = {{"SUBSCRIBER", "subscriber", -15, TEXT},
 	{"EXTERNAL", "external_address", -15, TEXT}, {"FIRST", "first_port", 5, NUMBER},
 	{"LAST", "last_port", 5, NUMBER}, {"PORTS-USED", "ports_used", 10, NUMBER},
@@ -72,6 +74,7 @@ static const struct {
 } lists[CGN_CTL_COMMAND_COUNT] = {
 	[CGN_CTL_SHOW_INTERFACES_COMMAND] = {interface_columns, "interfaces"},
 	[CGN_CTL_SHOW_POOLS_COMMAND] = {pool_columns, "pools"},
+	[CGN_CTL_SHOW_CONFIG_COMMAND] = {config_columns, "keys"},
 	[CGN_CTL_SHOW_BLOCKS_COMMAND] = {block_columns, "blocks"},
 	[CGN_CTL_SHOW_SUBSCRIBERS_COMMAND] = {subscriber_columns, "subscribers"},
 	[CGN_CTL_SHOW_MAPPINGS_COMMAND] = {mapping_columns, "mappings"},

@@ -68,6 +68,8 @@ enum cgn_ctl_args {
 	X(SHOW_INTERFACES, "show interfaces", CGN_CTL_LIMIT, "", \
 		"devices, links and their counters") \
 	X(SHOW_POOLS, "show pools", CGN_CTL_LIMIT, "", "external addresses and how full they are") \
+	X(SHOW_CONFIG, "show config", CGN_CTL_LIMIT, "", \
+		"every key of the running configuration, defaults too") \
 	X(SHOW_BLOCKS, "show blocks", CGN_CTL_SUBSCRIBER_FILTERS | CGN_CTL_LIMIT, "", \
 		"port blocks and the subscribers who hold them") \
 	X(SHOW_SUBSCRIBERS, "show subscribers", CGN_CTL_SUBSCRIBER_FILTERS | CGN_CTL_LIMIT, \

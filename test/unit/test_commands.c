@@ -284,6 +284,35 @@ static void pools_has_gauges_and_utilization(void **state)
 	json_decref(list);
 }
 
+// The value of a key in show config; "" when it is not there.
+static const char *config_value(json_t *list, const char *key)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+	{
+		if (!strcmp(text(item, "key"), key))
+			return text(item, "value");
+	}
+	return "";
+}
+
+static void config_has_every_key_with_its_default(void **state)
+{
+	json_t *list = items_of("show config", "");
+
+	assert_string_equal(config_value(list, "timeouts.udp"), "300");
+	assert_string_equal(config_value(list, "timeouts.tcp-established"), "7440");
+	assert_string_equal(config_value(list, "tcp-midstream"), "drop");
+	assert_string_equal(
+		config_value(list, "policies[home-users].filtering.udp"), "endpoint-independent");
+	json_decref(list);
+	list = items_of("show config", "\"limit\": 2");
+	assert_int_equal(json_array_size(list), 2);
+	json_decref(list);
+}
+
 static void blocks_subscribers_mappings_sessions_have_their_keys(void **state)
 {
 	static const struct {
@@ -715,6 +744,7 @@ int main(void)
 		T(interfaces_has_the_link_and_the_counters),
 		T(an_interface_that_does_not_answer_is_down),
 		T(pools_has_gauges_and_utilization),
+		T(config_has_every_key_with_its_default),
 		T(blocks_subscribers_mappings_sessions_have_their_keys),
 		T(a_static_mapping_has_a_name_and_no_end),
 		T(a_session_says_what_the_record_says),
