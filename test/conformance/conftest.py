@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fixtures: `start(...)` starts a cgnatd with a configuration, `nat` is one with the defaults.
 
-  CGNATD_BUILD  the build directory (default build)
+  CGNATD_BUILD    the build directory (default build)
+  CGNATD_WORKERS  how many workers a cgnatd has where the test does not say (default 1)
 """
 import os
 import sys

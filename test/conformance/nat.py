@@ -16,6 +16,7 @@ from packets import (DF, ECHO, ECHO_REPLY, ERRORS, IP, Endpoint, Host, answer, c
                      quote_bytes, src, tcp)
 
 BUILD = pathlib.Path(os.environ.get("CGNATD_BUILD", "build"))
+WORKERS = int(os.environ.get("CGNATD_WORKERS", "1"))
 WALL = 1_800_000_000  # Unix time when the clock says 0
 DRAIN_S = 20_000
 
@@ -89,11 +90,12 @@ def merged(base, over):
     return out
 
 
-def configuration(workers=1, sessions=4096, subscribers=64, inside=None, outside=None, pool=None,
+def configuration(workers=None, sessions=4096, subscribers=64, inside=None, outside=None, pool=None,
                   pools=None, policy=None, policies=None, socket=None, runtime=None, **sections):
     """A configuration as text (JSON is YAML). `pool`, `policy`, `inside`, `outside` change keys of the
     defaults; `pools`, `policies` take their place; anything else is a section: timeouts={...},
     tcp_midstream="...", static_mappings=[...]."""
+    workers = workers or WORKERS
     config = {
         "runtime": merged({"main-lcore": 0, "worker-lcores": list(range(1, workers + 1)),
                            "share-cpus": True, "hugepages": False, "max-sessions": sessions,
@@ -292,6 +294,10 @@ class Nat:
 
     def sessions(self, **filters):
         return self.ctl("show sessions", **filters)
+
+    def config(self):
+        """{key: text} of everything that holds, defaults too."""
+        return {item["key"]: item["value"] for item in self.ctl("show config")}
 
     def state(self, **filters):
         """The state of the one session there is."""

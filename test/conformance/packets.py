@@ -4,6 +4,7 @@
 Every packet is made whole: all fields concrete, all checksums right. What the checks below compute
 themselves (lengths, checksums) is computed here, not by the code under test and not by scapy.
 """
+import socket
 import struct
 from typing import NamedTuple
 
@@ -42,12 +43,14 @@ def whole(p):
     return IP(bytes(p))
 
 
-def ip(source, destination, **fields):
+def ip(source, destination, df=False, **fields):
+    if df:
+        fields["flags"] = DF
     return IP(**{"src": str(source), "dst": str(destination), "ttl": 64, "id": 0x1234, **fields})
 
 
 def udp(source, destination, payload=PAYLOAD, **fields):
-    """udp(I(5000), S1(80)); fields are those of the IPv4 header."""
+    """udp(I(5000), S1(80)); fields are those of the IPv4 header, and df=True."""
     return whole(ip(source.address, destination.address, **fields)
                  / UDP(sport=source.port, dport=destination.port) / Raw(payload))
 
@@ -94,6 +97,22 @@ def answer(p, payload=PAYLOAD, flags="SA", **more):
     if TCP in p:
         return tcp(dst(p), src(p), flags, payload=payload if "P" in flags else b"", **more)
     return echo_reply(p.dst, src(p), seq=p[ICMP].seq, payload=bytes(p[ICMP].payload), **more)
+
+
+def patched(p, source=None, destination=None, id=None):
+    """The bytes of p with some of its IPv4 header changed, quickly: for floods of packets whose L4
+    checksum does not matter (later fragments)."""
+    b = bytearray(bytes(p))
+    if source is not None:
+        b[12:16] = socket.inet_aton(source)
+    if destination is not None:
+        b[16:20] = socket.inet_aton(destination)
+    if id is not None:
+        b[4:6] = struct.pack("!H", id)
+    header = (b[0] & 15) * 4
+    b[10:12] = b"\0\0"
+    b[10:12] = struct.pack("!H", checksum(bytes(b[:header])))
+    return bytes(b)
 
 
 # ---- asking

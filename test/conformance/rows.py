@@ -25,7 +25,7 @@ class Row:
     id: str
     level: str
     requirement: str
-    does: str
+    does: str = ""
     see: list = field(default_factory=list)
     elsewhere: dict = field(default_factory=dict)
     deviation: str = ""
