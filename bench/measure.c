@@ -16,6 +16,7 @@
 #define EXPIRE_SPAN_S 298 // mappings of --expire were last used over so long a time
 #define PACKETS_TURN_NS 10240 // --packets: a turn of the worker's clock
 #define EXPIRE_ALL_S_MAX 120
+#define SWITCH_NS 1000 // a context switch takes more
 
 static pthread_barrier_t barrier;
 static _Atomic unsigned n_measuring;
@@ -79,6 +80,7 @@ static bool round_of(struct meter *m, struct window *win)
 	win->rounds++;
 	win->all_tsc += tsc;
 	win->all_packets += n;
+	m->result->all_packets += n;
 	if (switches && !opt.packets) {
 		win->discarded++;
 #ifdef CGN_STAGES
@@ -179,7 +181,7 @@ static double mark_cost(void)
 static void meter_begin(struct meter *m)
 {
 	m->result->best_round = 1e9;
-	m->result->packets = 0;
+	m->result->packets = m->result->all_packets = 0;
 	events_open(&m->events);
 #ifdef CGN_STAGES
 	memset(&m->load->worker->stages, 0, sizeof(m->load->worker->stages));
@@ -189,17 +191,15 @@ static void meter_begin(struct meter *m)
 static void meter_end(struct meter *m)
 {
 	struct result *r = m->result;
-	const double packets = (double)(r->packets ? r->packets : 1);
+	const double all = (double)(r->all_packets ? r->all_packets : 1);
 	uint64_t n;
 
-	r->instructions =
-		events_read(&m->events, EVENT_INSTRUCTIONS, &n) ? (double)n / packets : -1;
-	r->cache_misses =
-		events_read(&m->events, EVENT_CACHE_MISSES, &n) ? (double)n / packets : -1;
+	r->instructions = events_read(&m->events, EVENT_INSTRUCTIONS, &n) ? (double)n / all : -1;
+	r->cache_misses = events_read(&m->events, EVENT_CACHE_MISSES, &n) ? (double)n / all : -1;
 	events_close(&m->events);
 #ifdef CGN_STAGES
 	const struct stage_clock *c = &m->load->worker->stages;
-	const double cost = mark_cost();
+	const double cost = mark_cost(), packets = (double)(r->packets ? r->packets : 1);
 
 	for (unsigned i = 0; i < STAGE_COUNT; i++) {
 		double tsc = (double)c->tsc[i] - (double)c->marks[i] * cost;
@@ -381,7 +381,7 @@ static void measure_expire_all(struct meter *m)
 	struct result *r = m->result;
 	const struct cgn_counters *c = &l->worker->counters;
 	uint32_t *histogram = calloc(LATENCY_NS_MAX, sizeof(*histogram));
-	uint64_t limit, spent = 0, turns = 0, switches, own_max = 0;
+	uint64_t limit, spent = 0, turns = 0, switches, longest = 0;
 	struct own before;
 
 	if (!histogram)
@@ -401,15 +401,14 @@ static void measure_expire_all(struct meter *m)
 		end = rte_rdtsc();
 		ns = (uint64_t)((double)(end - begin) * l->ns_per_tsc);
 		l->clock_ns += ns;
+		if (ns > SWITCH_NS && (now = own_switches()) != switches) {
+			switches = now; // somebody else's doing
+			continue;
+		}
 		spent += end - begin;
 		turns++;
+		longest = ns > longest ? ns : longest;
 		histogram[ns < LATENCY_NS_MAX ? ns : LATENCY_NS_MAX - 1]++;
-		if (ns <= own_max)
-			continue;
-		now = own_switches();
-		if (now == switches)
-			own_max = ns; // the worker's own doing, or an interrupt's
-		switches = now;
 	}
 	r->own = own_now().steal_ms - before.steal_ms <= STEAL_MS_MAX;
 	r->switches = own_now().switches - before.switches;
@@ -417,7 +416,7 @@ static void measure_expire_all(struct meter *m)
 	r->missing += l->n - r->expired;
 	r->cycles_per_packet = r->expired ? (double)spent / (double)r->expired : 0;
 	r->expired_per_second = (double)r->expired * (double)rte_get_tsc_hz() / (double)spent;
-	r->turn_ns_max = own_max;
+	r->turn_ns_max = longest;
 	r->turn_ns_p999 = quantile(histogram, LATENCY_NS_MAX, turns, 0.999);
 	free(histogram);
 }

@@ -17,7 +17,7 @@ struct result {
 	bool own; // the windows that count had the core for themselves
 	uint64_t switches, steal_ms; // over all windows
 	double cycles_per_packet, best_round, overhead;
-	uint64_t packets; // measured
+	uint64_t packets, all_packets; // measured: in rounds without a context switch; in all
 
 	double new_per_second;
 	uint64_t expired, blocks_lent; // while measuring

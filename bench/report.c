@@ -30,6 +30,7 @@ static struct result sum_of(const struct measure *m)
 		s.switches += r->switches;
 		s.steal_ms += r->steal_ms;
 		s.packets += r->packets;
+		s.all_packets += r->all_packets;
 		s.new_per_second += r->new_per_second;
 		s.expired += r->expired;
 		s.blocks_lent += r->blocks_lent;
@@ -134,7 +135,7 @@ static void report_json(
 	set_real(j, "cycles_per_packet", s->cycles_per_packet);
 	set_real(j, "cycles_best_round", s->best_round < 1e9 ? s->best_round : 0);
 	set_real(j, "cycles_of_bench", s->overhead);
-	set_n(j, "packets", s->packets);
+	set_n(j, "packets", s->all_packets);
 	set_n(j, "tsc_hz", (uint64_t)hz);
 	set_real(j, "new_mappings_per_second", s->new_per_second);
 	set_n(j, "blocks_lent", s->blocks_lent);
