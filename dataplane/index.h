@@ -31,16 +31,17 @@ struct index {
 	uint32_t n_entries;
 };
 
-// Two rounds of multiply-and-fold with secret words (seed[0..1], random at start): keys cannot be
-// chosen so that they meet in a bucket.
+// Multilinear hashing with secret words (seed[0..1], random at start): whatever two keys somebody
+// chooses, they meet in the upper half of the sum with a chance of 2^-32. Then it is stirred, as
+// keys in a row would lie in a row. Vectors of it are computed in fast.c, too.
+#define INDEX_STIR 0x9e3779b97f4a7c15ull
+
 static inline uint64_t index_hash(uint64_t key, const uint64_t seed[2])
 {
-	__extension__ typedef unsigned __int128 u128;
-	u128 m = (u128)(key ^ seed[0]) * (seed[1] | 1);
-	uint64_t x = (uint64_t)m ^ (uint64_t)(m >> 64);
+	uint64_t h = (uint32_t)key * seed[0] + (key >> 32) * seed[1];
 
-	m = (u128)(x ^ seed[1]) * 0x9e3779b97f4a7c15ull;
-	return (uint64_t)m ^ (uint64_t)(m >> 64);
+	h = (h ^ h >> 32) * INDEX_STIR;
+	return h ^ h >> 32;
 }
 
 static inline uint32_t index_first(const struct index *t, uint64_t hash)

@@ -67,11 +67,32 @@ static void fill_top(struct lpm *lpm)
 	for (uint32_t i = 0; i < 65536; i++) {
 		while (r + 1 < lpm->n_ranges && lpm->first[r + 1] <= i << 16)
 			r++;
-		lpm->top[i] = r;
-		if (r + 1 < lpm->n_ranges && lpm->first[r + 1] >> 16 == i)
-			lpm->top[i] |= LPM_MORE;
+		if ((r + 1 < lpm->n_ranges && lpm->first[r + 1] >> 16 == i) ||
+			lpm->value[r] & LPM_MORE)
+			lpm->top[i] = r | LPM_MORE;
+		else
+			lpm->top[i] = lpm->value[r];
 	}
-	lpm->top[65536] = lpm->n_ranges - 1;
+}
+
+uint32_t lpm_search(const struct lpm *lpm, uint32_t address, uint32_t range)
+{
+	uint32_t lo = range, step = 1, hi;
+
+	while (step < lpm->n_ranges - lo && lpm->first[lo + step] <= address) {
+		lo += step;
+		step *= 2;
+	}
+	hi = step < lpm->n_ranges - lo ? lo + step - 1 : lpm->n_ranges - 1;
+	while (lo < hi) { // the last range whose first address is <= address
+		uint32_t mid = lo + (hi - lo + 1) / 2;
+
+		if (lpm->first[mid] <= address)
+			lo = mid;
+		else
+			hi = mid - 1;
+	}
+	return lpm->value[lo];
 }
 
 struct lpm *lpm_create(const struct lpm_prefix *prefixes, uint32_t n)

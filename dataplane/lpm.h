@@ -16,36 +16,28 @@ struct lpm_prefix {
 	uint32_t value; // anything but LPM_NONE
 };
 
-#define LPM_MORE 0x80000000u // in top[]: this /16 holds more than one range
+#define LPM_MORE 0x80000000u // in top[]: it is no value but the number of a range
 
 struct lpm {
 	uint32_t *first; // first address of each range, ascending; first[0] = 0
 	uint32_t *value;
 	uint32_t n_ranges;
-	// The range that holds the first address of each /16, | LPM_MORE. top[65536] = n_ranges - 1.
-	uint32_t top[65537];
+	// By the top 16 bits of the address: the value of all that begin so, or, where they differ or
+	// the value has the top bit, LPM_MORE | the range that holds the first of them.
+	uint32_t top[65536];
 };
 
 // Builds from prefixes in any order; of equal prefixes the first wins. NULL when out of memory.
 struct lpm *lpm_create(const struct lpm_prefix *prefixes, uint32_t n);
 void lpm_destroy(struct lpm *lpm);
 
+// Of an address that top[] does not answer; `range` holds the first one of its /16.
+uint32_t lpm_search(const struct lpm *lpm, uint32_t address, uint32_t range);
+
 static inline uint32_t lpm_lookup(const struct lpm *lpm, uint32_t address)
 {
-	uint32_t lo = lpm->top[address >> 16];
+	const uint32_t top = lpm->top[address >> 16];
 
-	if (lo & LPM_MORE) {
-		uint32_t hi = lpm->top[(address >> 16) + 1] & ~LPM_MORE;
-
-		lo &= ~LPM_MORE;
-		while (lo < hi) { // the last range whose first address is <= address
-			uint32_t mid = (lo + hi + 1) / 2;
-
-			if (lpm->first[mid] <= address)
-				lo = mid;
-			else
-				hi = mid - 1;
-		}
-	}
-	return lpm->value[lo];
+	return __builtin_expect(!(top & LPM_MORE), 1) ? top
+						      : lpm_search(lpm, address, top & ~LPM_MORE);
 }

@@ -129,9 +129,7 @@ static void path_outbound(struct worker *w, struct batch *b, bool owned)
 
 	if (!owned && w->n_workers > 1)
 		stage_owner(w, b, false);
-	stage_mark(w, STAGE_OWNER);
 	stage_lookup(w, b, &t->out, &flows, &odd);
-	stage_mark(w, STAGE_LOOKUP);
 	for (unsigned i = 0; i < flows.n; i++) {
 		struct pkt *p = &b->pkt[flows.at[i]];
 		const struct flow *f = &t->flow[p->flow];
@@ -143,13 +141,10 @@ static void path_outbound(struct worker *w, struct batch *b, bool owned)
 		else
 			list_add(f->flags & FLOW_FURTHER ? &further : &miss, flows.at[i]);
 	}
-	stage_mark(w, STAGE_TRANSLATE);
 	if (further.n)
 		stage_further(w, b, &further, &miss, false);
-	stage_mark(w, STAGE_FURTHER);
 	if (miss.n)
 		open_outbound(w, b, miss.at, miss.n);
-	stage_mark(w, STAGE_OPEN);
 	for (unsigned i = 0; i < odd.n; i++) {
 		struct pkt *p = &b->pkt[odd.at[i]];
 
@@ -171,9 +166,7 @@ static void path_inbound(struct worker *w, struct batch *b, bool owned)
 
 	if (!owned && w->n_workers > 1)
 		stage_owner(w, b, true);
-	stage_mark(w, STAGE_OWNER);
 	stage_lookup(w, b, &t->in, &flows, &odd);
-	stage_mark(w, STAGE_LOOKUP);
 	for (unsigned i = 0; i < flows.n; i++) {
 		struct pkt *p = &b->pkt[flows.at[i]];
 		const struct flow *f = &t->flow[p->flow];
@@ -185,13 +178,10 @@ static void path_inbound(struct worker *w, struct batch *b, bool owned)
 		else
 			list_add(f->flags & FLOW_FURTHER ? &further : &miss, flows.at[i]);
 	}
-	stage_mark(w, STAGE_TRANSLATE);
 	if (further.n)
 		stage_further(w, b, &further, &miss, true);
-	stage_mark(w, STAGE_FURTHER);
 	for (unsigned i = 0; i < miss.n; i++)
 		open_inbound(w, &b->pkt[miss.at[i]]);
-	stage_mark(w, STAGE_OPEN);
 	for (unsigned i = 0; i < odd.n; i++) {
 		struct pkt *p = &b->pkt[odd.at[i]];
 
@@ -210,14 +200,17 @@ void path_frames(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc,
 {
 	const bool inbound = w->snapshot->interface[ifc].role == CGN_EXTERNAL;
 
+	if (cgn_likely(w->fast)) {
+		n = w->fast(w, m, n, ifc);
+		if (!n)
+			return;
+	}
 	w->batch.n = 0;
 	parse_frames(w, &w->batch, m, n, ifc, inbound);
-	stage_mark(w, STAGE_PARSE);
 	if (inbound)
 		path_inbound(w, &w->batch, owned);
 	else
 		path_outbound(w, &w->batch, owned);
-	stage_mark(w, STAGE_ODD);
 }
 
 // ---- hairpins: external to external on the inside (RFC 4787 REQ-9)

@@ -215,8 +215,11 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	*what = "gateways";
 	w->gateway_neigh = mem_take(
 		"gateways", (spec->snapshot->n_gateways + 1) * sizeof(uint32_t), spec->socket);
-	if (!w->gateway_neigh)
+	w->adjacency = mem_take("adjacencies",
+		(spec->snapshot->n_gateways + 1) * sizeof(*w->adjacency), spec->socket);
+	if (!w->gateway_neigh || !w->adjacency)
 		goto err_destroy;
+	w->fast = fast_pick(FAST_LEVELS, NULL);
 	return w;
 
 err_destroy:
@@ -239,6 +242,7 @@ void worker_destroy(struct worker *w)
 	mem_give(w->statics.sessions);
 	fragmap_fini(&w->frags);
 	mem_give(w->gateway_neigh);
+	mem_give(w->adjacency);
 	mem_give(w->memory_at);
 	mem_give(w->address_of);
 	mem_give(w);
@@ -449,7 +453,6 @@ static unsigned receive(struct worker *w, uint8_t ifc)
 	c->rx_bytes += bytes;
 	w->counters.rx_packets += n;
 	w->counters.rx_bytes += bytes;
-	stage_mark(w, STAGE_RECEIVE);
 	path_frames(w, m, n, ifc, false);
 	return n;
 }
@@ -481,7 +484,6 @@ unsigned worker_poll(struct worker *w, uint64_t now_ns)
 {
 	unsigned n = 0, kept;
 
-	stage_mark(w, STAGE_OUTSIDE);
 	clock_set(w, now_ns);
 	for (uint32_t i = 0; i < w->snapshot->n_interfaces; i++) {
 		if (w->port[i].rx)
@@ -491,16 +493,12 @@ unsigned worker_poll(struct worker *w, uint64_t now_ns)
 		if (w->ring_in[i])
 			n += handoff_receive(w, i);
 	}
-	stage_mark(w, STAGE_HANDOFF);
 	kept = upkeep(w);
-	stage_mark(w, STAGE_UPKEEP);
 	flush(w);
-	stage_mark(w, STAGE_TRANSMIT);
 	if (n || kept || w->counters.held || w->gauges_s != w->now_s) {
 		w->gauges_s = w->now_s;
 		publish_gauges(w);
 	}
-	stage_mark(w, STAGE_GAUGES);
 	return n + kept;
 }
 

@@ -10,6 +10,7 @@
 #include "batch.h"
 #include "cgnat/counters.h"
 #include "cgnat/dataplane.h"
+#include "fast.h"
 #include "flow.h"
 #include "fragmap.h"
 #include "ident.h"
@@ -18,7 +19,6 @@
 #include "rest.h"
 #include "rng.h"
 #include "snapshot.h"
-#include "stage.h"
 #include "subscriber.h"
 #include "syn.h"
 #include "token.h"
@@ -66,6 +66,10 @@ struct worker {
 	int64_t wall_offset_s; // Unix time - now_s
 	uint32_t *gateway_neigh; // per snapshot gateway
 
+	fast_fn fast; // the established path; NULL: all packets take the general one
+	struct adjacency *adjacency; // per snapshot gateway
+	uint64_t fast_burst; // number of the burst at hand
+
 	struct worker_port port[CGN_INTERFACES_MAX];
 	struct flow_table flows;
 	uint32_t n_sessions_max; // of dynamic mappings; those of static ones have room of their own
@@ -111,9 +115,6 @@ struct worker {
 	uint64_t busy_tsc, busy_since_tsc;
 	uint32_t gauges_s; // second of the last publication of the gauges
 	bool relax; // sleep shortly when idle (share-cpus)
-#ifdef CGN_STAGES
-	struct stage_clock stages;
-#endif
 
 	struct cgn_counters counters; // worker: w, control: r
 } __attribute__((aligned(CGN_CACHE_LINE)));

@@ -10,7 +10,7 @@
 
 #define SEC(s) ((s)*1000000000ull)
 
-static const uint64_t seed[2] = {1, 2};
+static const uint64_t seed[2] = {0x1234567890abcdef, 0xfedcba0987654321};
 
 static struct syn_store store(void)
 {

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Compiled once per instruction set (meson.build), with FAST_FRAMES naming what comes out. Nothing in
+// here has external linkage but that.
+//
+// A burst goes through in chunks of FAST_LANES packets, three stages after each other: while one
+// chunk is rewritten, the records of the next one and the index lines of the one behind it are on
+// their way from memory.
+#include "fast.h"
+#include <arpa/inet.h>
+#include <string.h>
+#ifdef __AVX512BW__
+#include <immintrin.h>
+#endif
+#include "batch.h"
+#include "csum.h"
+#include "fast_parse.h"
+#include "flow.h"
+#include "forward.h"
+#include "ident.h"
+#include "tcp.h"
+#include "worker.h"
+
+#define TTL_DIFF 0xfffeu // TTL - 1 in the header checksum
+
+#define inlined static inline __attribute__((always_inline))
+#define outlined static __attribute__((noinline))
+
+// Packets that are not found at the first try: in the second bucket of the index, or a further
+// session of their mapping. They wait until the end of the burst for one more look-up.
+struct again {
+	uint64_t remote;
+	struct rte_mbuf *m;
+	struct ipv4 *ip;
+	const struct index_bucket *bucket;
+	uint64_t key; // of the mapping; 0: a further session of `head`
+	uint32_t head, record;
+	uint16_t ip_len, tag;
+	uint8_t tcp_flags, at;
+};
+
+// What is the same for the whole burst.
+struct burst {
+	struct worker *w;
+	const struct flow_table *flows;
+	const struct index *index;
+	struct rte_mbuf **m;
+	uint64_t left[BATCH_MAX / 64]; // bit per frame: not for us
+	struct again again[BATCH_MAX];
+	unsigned n_again, n_translated;
+	uint8_t l2_len;
+};
+
+inlined void leave(struct burst *b, unsigned at)
+{
+	b->left[at / 64] |= 1ull << at % 64;
+}
+
+// ---- stage 2: the most likely record
+
+// Bit per slot with this tag.
+inlined unsigned match(const struct index_bucket *bucket, uint16_t tag)
+{
+#ifdef __AVX512BW__
+	return _mm256_mask_cmpeq_epi16_mask((1u << INDEX_SLOTS) - 1,
+		_mm256_loadu_si256((const void *)bucket), _mm256_set1_epi16((short)tag));
+#else
+	return index_match(bucket, tag);
+#endif
+}
+
+outlined void again_bucket(
+	struct burst *b, struct chunk *c, unsigned i, const struct index_bucket *bucket)
+{
+	struct again *a = &b->again[b->n_again++];
+	const uint16_t tag = index_tag(c->hash[i]);
+
+	*a = (struct again){
+		.remote = c->remote[i],
+		.m = b->m[c->first + i],
+		.ip = c->ip[i],
+		.bucket = &b->index->bucket[index_other(
+			b->index, (uint32_t)(bucket - b->index->bucket), tag)],
+		.key = c->key[i],
+		.ip_len = (uint16_t)c->ip_len[i],
+		.tag = tag,
+		.tcp_flags = (uint8_t)c->tcp_flags[i],
+		.at = (uint8_t)(c->first + i),
+	};
+	cgn_prefetch(a->bucket);
+	c->record[i] = b->flows->n_max;
+	c->taken |= 1u << i;
+}
+
+inlined void find(struct burst *b, struct chunk *c)
+{
+	const struct index_bucket *const buckets = b->index->bucket;
+	struct flow *const flow = b->flows->flow;
+	const uint32_t none = b->flows->n_max;
+
+	c->taken = 0;
+	for (unsigned i = 0; i < c->n; i++) {
+		const struct index_bucket *bucket = &buckets[c->bucket[i]];
+		const unsigned bits = match(bucket, index_tag(c->hash[i]));
+		uint32_t record = none;
+
+		if (cgn_likely(bits))
+			record = bucket->record[__builtin_ctz(bits)];
+		else if (cgn_unlikely(bucket->n_away) && c->key[i]) {
+			again_bucket(b, c, i, bucket);
+			continue;
+		}
+		record = record < none ? record : none; // the free record matches nothing
+		c->record[i] = record;
+		cgn_prefetch_w(&flow[record]);
+	}
+}
+
+// ---- stage 3
+
+// The next hop of an address where it is no prepared gateway. NULL: not for us.
+outlined const struct adjacency *odd_hop(
+	struct worker *w, uint32_t dest, uint32_t address, struct adjacency *onlink)
+{
+	if (dest < w->snapshot->n_gateways) {
+		fast_adjacency(w, dest);
+		return &w->adjacency[dest];
+	}
+	if (DEST_KIND(dest) != DEST_ONLINK)
+		return NULL;
+	fast_onlink(w, (uint8_t)DEST_INDEX(dest), address, onlink);
+	return onlink;
+}
+
+// One's complement sum of two 16-bit words.
+inlined uint16_t add16(uint16_t a, uint16_t b)
+{
+	uint16_t sum;
+	const bool carry = __builtin_add_overflow(a, b, &sum);
+
+	return (uint16_t)(sum + carry);
+}
+
+// One packet, of the session `record`, whose mapping is `head`. False: untouched, somebody else's.
+inlined bool rewrite(struct burst *b, struct rte_mbuf *m, struct ipv4 *ip, unsigned ip_len,
+	unsigned tcp_flags, struct flow *f, struct flow *head, const bool inbound)
+{
+	struct worker *const w = b->w;
+	const bool is_tcp = f->proto == CGN_PROTO_TCP;
+	const uint32_t now_s = w->now_s;
+	const uint32_t address = ntohl(inbound ? f->int_addr : ip->dst);
+	const uint32_t dest = dest_lookup(w->snapshot, address);
+	const struct adjacency *a = &w->adjacency[dest];
+	const be16_t int_port = f->int_port, ext_port = f->ext_port;
+	const uint16_t l4_diff = f->l4_diff;
+	struct adjacency onlink;
+	struct worker_port *port;
+	uint8_t *l4 = (uint8_t *)ip + sizeof(*ip), *check_at, *l2;
+	uint16_t diff, l3_diff, check, n_tx;
+	uint32_t ttl;
+
+	if (cgn_unlikely(dest >= w->snapshot->n_gateways ||
+		    a->burst != w->fast_burst)) { // DEST_ROUTE is 0
+		a = odd_hop(w, dest, address, &onlink);
+		if (!a)
+			return false;
+	}
+	if (cgn_unlikely(ip_len > a->limit[inbound]))
+		return false;
+	if (is_tcp &&
+		cgn_unlikely(tcp_matters(f->state, (uint8_t)tcp_flags) || tcp_unanswered(f->flags)))
+		fast_tcp(w, (uint32_t)(f - b->flows->flow), ip, (uint16_t)ip_len,
+			(uint8_t)tcp_flags, !inbound);
+	else if (!inbound || is_tcp) // RFC 4787 REQ-6
+		f->seen_s = now_s;
+	if (inbound) {
+		f->pkts_in++;
+		f->bytes_in += ip_len;
+		diff = csum_undo(l4_diff);
+		// of the addresses alone: without the ports
+		l3_diff = add16(add16(diff, (uint16_t)~int_port), ext_port);
+	} else {
+		head->link = now_s;
+		f->pkts_out++;
+		f->bytes_out += ip_len;
+		diff = l4_diff;
+		l3_diff = add16(add16(diff, (uint16_t)~ext_port), int_port);
+		if (cgn_unlikely(ip->frag != htons(IPV4_DF))) { // RFC 6864 5.3.1
+			const be16_t id = ident_next(&w->ident, f->ext_addr, ip->dst, f->proto);
+
+			l3_diff = add16(add16(l3_diff, (uint16_t)~ip->id), id);
+			ip->id = id;
+		}
+	}
+	memcpy(&ttl, &ip->ttl, 4); // TTL, protocol, checksum
+	check = (uint16_t)~add16(add16((uint16_t)(~ttl >> 16), l3_diff), TTL_DIFF);
+	ttl = ((ttl - 1) & 0xffff) | (uint32_t)check << 16;
+	memcpy(&ip->ttl, &ttl, 4);
+
+	check_at = l4 + (is_tcp ? 16 : 6);
+	memcpy(&check, check_at, 2);
+	diff = (uint16_t)~add16((uint16_t)~check, diff);
+	if (!is_tcp) {
+		diff = diff ? diff : 0xffff; // a computed 0 (RFC 768)
+		diff = check ? diff : 0; // no checksum stays none
+	}
+	memcpy(check_at, &diff, 2);
+	if (inbound) {
+		ip->dst = f->int_addr;
+		memcpy(l4 + 2, &int_port, 2);
+	} else {
+		ip->src = f->ext_addr;
+		memcpy(l4, &ext_port, 2);
+	}
+
+	l2 = (uint8_t *)ip - a->l2_len;
+	memcpy(l2, &a->l2_first, 8);
+	if (cgn_unlikely(a->l2_len != 14))
+		memcpy(l2 + 8, &a->l2_middle, 8);
+	memcpy((uint8_t *)ip - 8, &a->l2_last, 8);
+	m->data_off = (uint16_t)(m->data_off + b->l2_len - a->l2_len);
+	m->data_len = (uint16_t)(ip_len + a->l2_len);
+	m->pkt_len = m->data_len;
+	m->ol_flags = 0;
+	b->n_translated++;
+	port = a->port;
+	n_tx = port->n_tx;
+	port->txbuf[n_tx] = m;
+	port->n_tx = ++n_tx;
+	if (cgn_unlikely(n_tx == WORKER_TX_MAX))
+		forward_flush(w, a->ifc);
+	return true;
+}
+
+outlined void again_further(struct burst *b, const struct chunk *c, unsigned i)
+{
+	const uint64_t hash = flow_further_hash(b->flows, c->record[i], c->remote[i]);
+	struct again *a = &b->again[b->n_again++];
+
+	*a = (struct again){
+		.remote = c->remote[i],
+		.m = b->m[c->first + i],
+		.ip = c->ip[i],
+		.bucket = &b->flows->out.bucket[index_first(&b->flows->out, hash)],
+		.head = c->record[i],
+		.ip_len = (uint16_t)c->ip_len[i],
+		.tag = index_tag(hash),
+		.tcp_flags = (uint8_t)c->tcp_flags[i],
+		.at = (uint8_t)(c->first + i),
+	};
+	cgn_prefetch(a->bucket);
+}
+
+// Is `f` the mapping of this endpoint?
+inlined bool is_mapping(const struct flow *f, uint64_t key, const bool inbound)
+{
+	const uint64_t *word = (const uint64_t *)(const void *)f;
+	const uint64_t head = 1ull << 56; // FLOW_HEAD in the first word
+
+	if (inbound) // external address and port, protocol
+		return !((word[1] ^ key) << 16) &&
+			!((word[0] ^ (key | head)) & (0xffull << 48 | head));
+	return !((word[0] ^ (key | head)) & (FLOW_KEY_MASK | head));
+}
+
+inlined bool is_remote(const struct flow *f, uint64_t remote)
+{
+	const uint64_t *word = (const uint64_t *)(const void *)f;
+
+	return !((word[2] ^ remote) << 16);
+}
+
+inlined void translate(struct burst *b, const struct chunk *c, const bool inbound)
+{
+	struct flow *const flow = b->flows->flow;
+
+	for (unsigned i = 0; i < c->n; i++) {
+		struct flow *f = &flow[c->record[i]];
+		const bool mapped = is_mapping(f, c->key[i], inbound);
+
+		if (cgn_likely(mapped && is_remote(f, c->remote[i]))) {
+			if (cgn_likely(
+				    rewrite(b, b->m[c->first + i], c->ip[i], (unsigned)c->ip_len[i],
+					    (unsigned)c->tcp_flags[i], f, f, inbound)))
+				continue;
+		} else if (mapped && (f->flags & FLOW_FURTHER)) {
+			again_further(b, c, i);
+			continue;
+		} else if (c->taken >> i & 1) {
+			continue;
+		}
+		leave(b, c->first + i);
+	}
+}
+
+// ---- what was not found at once
+
+inlined void again(struct burst *b, const bool inbound)
+{
+	struct flow *const flow = b->flows->flow;
+	const uint32_t none = b->flows->n_max;
+
+	for (unsigned i = 0; i < b->n_again; i++) {
+		struct again *a = &b->again[i];
+		const unsigned bits = match(a->bucket, a->tag);
+
+		a->record = bits ? a->bucket->record[__builtin_ctz(bits)] : none;
+		a->record = a->record < none ? a->record : none;
+		cgn_prefetch_w(&flow[a->record]);
+	}
+	for (unsigned i = 0; i < b->n_again; i++) {
+		const struct again *a = &b->again[i];
+		struct flow *f = &flow[a->record], *head = f;
+		bool same = is_remote(f, a->remote);
+
+		if (a->key) {
+			same = same && is_mapping(f, a->key, inbound);
+		} else {
+			head = &flow[a->head];
+			same = same && f->proto && !(f->flags & FLOW_HEAD) && f->link == a->head;
+		}
+		if (!same || !rewrite(b, a->m, a->ip, a->ip_len, a->tcp_flags, f, head, inbound))
+			leave(b, a->at);
+	}
+}
+
+outlined void again_out(struct burst *b)
+{
+	again(b, false);
+}
+
+outlined void again_in(struct burst *b)
+{
+	again(b, true);
+}
+
+// ---- the burst
+
+inlined void run(struct burst *b, unsigned n, const struct fast_parse *parse, const bool inbound)
+{
+	const unsigned n_chunks = (n + FAST_LANES - 1) / FAST_LANES;
+	struct chunk chunk[3], *one = &chunk[0], *two = &chunk[1], *three = &chunk[2];
+
+	fast_parse_begin(b->m, n);
+	for (unsigned i = 0; i < n_chunks + 2; i++) {
+		struct chunk *last = three;
+
+		if (i < n_chunks) {
+			const unsigned first = i * FAST_LANES;
+
+			fast_parse(parse, one, b->m, first,
+				first + FAST_LANES < n ? FAST_LANES : n - first, n, inbound);
+		}
+		if (i - 1 < n_chunks)
+			find(b, two);
+		if (i >= 2)
+			translate(b, three, inbound);
+		three = two;
+		two = one;
+		one = last;
+	}
+}
+
+outlined void run_out(struct burst *b, unsigned n, const struct fast_parse *parse)
+{
+	run(b, n, parse, false);
+	if (b->n_again)
+		again_out(b);
+}
+
+outlined void run_in(struct burst *b, unsigned n, const struct fast_parse *parse)
+{
+	run(b, n, parse, true);
+	if (b->n_again)
+		again_in(b);
+}
+
+unsigned FAST_FRAMES(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc)
+{
+	const struct worker_port *port = &w->port[ifc];
+	const bool inbound = w->snapshot->interface[ifc].role == CGN_EXTERNAL;
+	struct fast_parse parse;
+	struct burst b;
+	unsigned n_left = 0;
+
+	b.w = w;
+	b.m = m;
+	b.flows = &w->flows;
+	b.index = inbound ? &w->flows.in : &w->flows.out;
+	b.l2_len = port->l2_len;
+	memset(b.left, 0, sizeof(b.left));
+	b.n_again = b.n_translated = 0;
+	fast_parse_init(&parse, port->mac, port->l2_tail, port->l2_len, b.index, w->flows.seed);
+	w->fast_burst++;
+	if (inbound) {
+		run_in(&b, n, &parse);
+		w->counters.translated_inbound += b.n_translated;
+	} else {
+		run_out(&b, n, &parse);
+		w->counters.translated_outbound += b.n_translated;
+	}
+	for (unsigned i = 0; i < BATCH_MAX / 64; i++) {
+		for (uint64_t bits = b.left[i]; bits; bits &= bits - 1)
+			m[n_left++] = m[64 * i + (unsigned)__builtin_ctzll(bits)];
+	}
+	return n_left;
+}
