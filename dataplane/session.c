@@ -200,18 +200,31 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 	return CGN_DROP_COUNT;
 }
 
+// A TCP session from outside ends with its mapping's first one at the latest, until the inside answers:
+// strangers who knock keep no mapping alive (RFC 7857 7).
+static uint32_t knock_seen(const struct worker *w, uint32_t head, uint8_t state)
+{
+	const uint32_t end = flow_deadline(&w->flows.flow[head], &w->timeouts);
+	const uint32_t lives =
+		state == CGN_SESSION_INIT ? w->timeouts.tcp_opening : w->timeouts.tcp_closing;
+
+	if (end >= w->now_s + lives)
+		return w->now_s;
+	return end > lives ? end - lives : 1;
+}
+
 // An inbound UDP session must not outlive the mapping (RFC 4787 REQ-6): it starts where the last
 // outbound packet was. With address-dependent filtering that packet is one to its own address, or the
 // remote could keep itself let in for ever; so that of TCP, until the inside answers, starts there, too.
-static uint32_t inbound_seen(
-	const struct worker *w, const struct cgn_policy *policy, uint32_t head, uint64_t remote)
+static uint32_t inbound_seen(const struct worker *w, const struct cgn_policy *policy, uint32_t head,
+	uint64_t remote, uint8_t state)
 {
 	uint32_t record = FLOW_NONE;
 
 	if (w->flows.flow[head].proto == CGN_PROTO_TCP) {
 		return policy->filtering_tcp == CGN_FILTER_ADDRESS_DEPENDENT
 			? w->flows.flow[head].link
-			: w->now_s;
+			: knock_seen(w, head, state);
 	}
 	if (policy->filtering_udp == CGN_FILTER_ADDRESS_DEPENDENT)
 		record = flow_find_address(&w->flows, head, (be32_t)remote);
@@ -299,6 +312,7 @@ enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy
 	uint64_t remote, uint8_t tcp_flags, bool inbound, uint32_t *record)
 {
 	const struct flow *f = &w->flows.flow[head];
+	const uint8_t state = first_state(f->proto, tcp_flags);
 	struct subscriber *s;
 	enum cgn_drop reason;
 	struct flow_new new;
@@ -315,9 +329,9 @@ enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy
 	new = (struct flow_new){
 		.remote = remote,
 		.policy = (uint16_t)(policy - w->snapshot->policy),
-		.state = first_state(f->proto, tcp_flags),
+		.state = state,
 		.flags = first_flags(f->proto, tcp_flags, inbound),
-		.seen_s = inbound ? inbound_seen(w, policy->config, head, remote) : w->now_s,
+		.seen_s = inbound ? inbound_seen(w, policy->config, head, remote, state) : w->now_s,
 		.now_s = w->now_s,
 	};
 	error = flow_add(&w->flows, head, &new, record);
@@ -450,6 +464,11 @@ void translate_tcp_slow(struct worker *w, uint32_t record, const struct pkt *p, 
 	if (!knock || !tcp_unanswered(f->flags))
 		f->seen_s = w->now_s;
 	after = flow_deadline(f, &w->timeouts);
+	if (after > before &&
+		tcp_unanswered(f->flags)) { // a RST for an answer is no refresh (RFC 7857 7)
+		f->seen_s -= after - before < f->seen_s ? after - before : f->seen_s - 1;
+		after = before;
+	}
 	if (after < before) {
 		wheel_disarm(&w->flows.wheel, record);
 		wheel_arm(&w->flows.wheel, record, after + 1);

@@ -178,6 +178,40 @@ static void knocks_answered_by_a_rst_keep_nothing_alive(void **state)
 	assert_int_equal(gauge(mappings), 0);
 }
 
+// RFC 7857 7: not with ever new ports either, answered by a RST or by nothing.
+static void knocks_of_many_strangers_keep_nothing_alive(void **state)
+{
+	struct endpoint x;
+	unsigned s = 0;
+
+	BED(.more = "timeouts: {tcp-opening: 100, tcp-closing: 300}");
+	bed_wait_quietly(1000);
+	x = source_of(pass_out(tcp(at(ALICE, 5000), at(S1, 80), TCP_SYN)));
+	for (; gauge(mappings) && s < 600; s += 10) {
+		bed_put(OUTSIDE, tcp(at(S2, 6000 + s), x, TCP_SYN));
+		bed_run();
+		if (s % 20)
+			bed_put(INSIDE, tcp(at(ALICE, 5000), at(S2, 6000 + s), TCP_RST | TCP_ACK));
+		run_and_drain();
+		bed_wait_quietly(10);
+	}
+	assert_in_range(s, 100, 110);
+}
+
+static void a_stranger_who_is_answered_is_a_session_like_others(void **state)
+{
+	struct endpoint x;
+
+	BED();
+	x = source_of(pass_out(tcp(at(ALICE, 5000), at(S1, 80), TCP_SYN)));
+	bed_wait_quietly(230);
+	pass_in(tcp(at(S2, 6000), x, TCP_SYN));
+	pass_out(tcp(at(ALICE, 5000), at(S2, 6000), TCP_SYN | TCP_ACK));
+	bed_wait_quietly(7000);
+	pass_in(tcp(at(S2, 6000), x, TCP_ACK));
+	assert_int_equal(gauge(sessions), 1);
+}
+
 static void a_hold_down_is_never_short(void **state)
 {
 	static struct worker_walk walk;
@@ -318,6 +352,8 @@ BED_MAIN(TEST(a_gateway_may_lie_in_the_prefix_of_its_own_route),
 	TEST(a_scan_leaves_the_last_eighth_of_the_table_to_subscribers),
 	TEST(a_destination_that_policy_drops_stays_so_after_it_knocked),
 	TEST(the_rate_is_kept_over_a_second_s_turn),
-	TEST(knocks_answered_by_a_rst_keep_nothing_alive), TEST(a_hold_down_is_never_short),
+	TEST(knocks_answered_by_a_rst_keep_nothing_alive),
+	TEST(knocks_of_many_strangers_keep_nothing_alive),
+	TEST(a_stranger_who_is_answered_is_a_session_like_others), TEST(a_hold_down_is_never_short),
 	TEST(neighbours_that_nobody_answers_for_are_soon_forgotten),
 	TEST(whatever_comes_is_accounted_for))
