@@ -12,7 +12,7 @@ import os
 import pathlib
 import subprocess
 
-from packets import (DF, ECHO, ECHO_REPLY, ERRORS, IP, Endpoint, Host, answer, check, l4, payload,
+from packets import (DF, ECHO, ECHO_REPLY, ERRORS, IP, Endpoint, Host, answer, check, dst, l4, payload,
                      quote_bytes, src, tcp)
 
 BUILD = pathlib.Path(os.environ.get("CGNATD_BUILD", "build"))
@@ -268,6 +268,11 @@ class Nat:
         self.in_(answer(syn, flags="SA"))
         self.out(tcp(a, b, "A"))
         return src(syn)
+
+    def talk_tcp(self, a, b, x):
+        """Data both ways on an open connection of a and b, that b knows as x."""
+        assert src(self.out(tcp(a, b, "PA", b"data"))) == x
+        assert dst(self.in_(tcp(b, x, "PA", b"data"))) == a
 
     # ---- the control socket
 

@@ -151,6 +151,27 @@ def quote_bytes(p):
     return l4(p)[8:]
 
 
+def error_of(p):
+    """(type, code) of an ICMP message."""
+    return tuple(l4(p)[:2])
+
+
+def mtu_of(p):
+    """The next-hop MTU of an ICMP 3/4."""
+    return int.from_bytes(l4(p)[6:8], "big")
+
+
+def quotes(e, original):
+    """Whether the error e quotes `original` as the host that gets e has sent it: every byte that is
+    quoted, the L4 checksum too, but for TTL, identification and IPv4 checksum, which routers change."""
+    got, want = bytearray(quote_bytes(e)), bytearray(bytes(original))
+    length = min(len(got), len(want))
+    for b in got, want:
+        b[4:6] = b[10:12] = b"\0\0"
+        b[8] = 0
+    return len(got) >= original.ihl * 4 + 8 and got[:length] == want[:length]
+
+
 # ---- fragments
 
 def fragments(p, *cuts):
@@ -224,7 +245,8 @@ def check(b, l4_too=True):
         quoted = b[header + 8:]
         inner, (inner_length,) = (quoted[0] & 15) * 4, struct.unpack("!H", quoted[2:4])
         assert checksum(quoted[:inner]) == 0, "bad IPv4 header checksum in the quote"
-        # RFC 4884: behind what is quoted there may be padding and extensions
+        if b[header + 5] and b[header] in (UNREACHABLE, EXPIRED, PARAMETER):
+            quoted = quoted[:b[header + 5] * 4]  # RFC 4884: extensions follow
         inner_fragment = struct.unpack("!H", quoted[6:8])[0] & 0x3fff
         if not inner_fragment and inner_length <= len(quoted):
             assert l4_checksum_ok(quoted[:inner_length]), "bad L4 checksum in the quote"

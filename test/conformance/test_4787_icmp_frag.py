@@ -5,14 +5,10 @@ import itertools
 import pytest
 
 from nat import FAR_ROUTER, POOL, S1, S2, US_IN, I, J
-from packets import (EXPIRED, PARAMETER, UNREACHABLE, answer, dst, echo, fragments, icmp_error, l4, patched,
-                     quote_bytes, reassembled, src, tcp, udp)
+from packets import (EXPIRED, PARAMETER, UNREACHABLE, answer, dst, echo, fragments, icmp_error, l4, mtu_of,
+                     patched, quote_bytes, reassembled, src, tcp, udp)
 
 ALL_ERRORS = [(UNREACHABLE, code) for code in range(16)] + [(EXPIRED, 0), (EXPIRED, 1), (PARAMETER, 0)]
-
-
-def mtu_of(p):
-    return int.from_bytes(l4(p)[6:8], "big")
 
 
 def test_R4787_12_no_icmp_error_ends_a_mapping(nat):
