@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "config_check.h"
+#include "config_deterministic.h"
 #include "config_static.h"
 #include "config_value.h"
 #include <stdlib.h>
@@ -210,7 +211,8 @@ static void check_pool_ports(
 
 	if (!is_usable(pool, "ports"))
 		return;
-	if (is_usable(pool, "block-size")) {
+	// deterministic: blocks begin behind the preset ports, see check_deterministic()
+	if (is_usable(pool, "block-size") && p->allocation == CGN_ALLOCATION_DYNAMIC) {
 		if (n && n_ports < p->block_size) {
 			node_error(r, n, "too few ports in %u-%u (%u), one block of %u must fit",
 				p->ports.first, p->ports.last, n_ports, p->block_size);
@@ -372,4 +374,5 @@ void config_check(struct report *r, struct node *root, struct cgn_config *c)
 	check_hold_down(r, root, c);
 	check_policies(r, root, c);
 	check_static(r, root, c);
+	check_deterministic(r, root, c);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Each configuration is written down as sections of keys and texts; the texts are compared.
 #include "config_diff.h"
+#include "cgnat/deterministic.h"
 #include "cgnat/types.h"
 #include "text.h"
 #include <stdarg.h>
@@ -134,6 +135,17 @@ static void write_interface(json_t *sections, const struct cgn_interface *i)
 	list_end(&routes, s, "routes");
 }
 
+static void write_deterministic(json_t *s, const struct cgn_pool *p)
+{
+	const struct cgn_deterministic *d = &p->deterministic;
+
+	put(s, "deterministic.algorithm", "%s", cgn_algorithm_name(d->algorithm));
+	put(s, "deterministic.ports", "%u", d->ports);
+	put(s, "deterministic.include-boundary-addresses", "%s", bool_name(d->include_boundaries));
+	if (d->algorithm == CGN_ALGORITHM_CRYPTOGRAPHIC)
+		put(s, "deterministic.key", "key id %08x", cgn_det_key_id(p));
+}
+
 static void write_pool(json_t *sections, const struct cgn_pool *p)
 {
 	json_t *s = begin(sections, "pools[%s]", p->name);
@@ -150,6 +162,8 @@ static void write_pool(json_t *sections, const struct cgn_pool *p)
 	put(s, "max-blocks", "%u", p->max_blocks);
 	put_ports(s, "reserved-ports", p->reserved, p->n_reserved);
 	put(s, "first-block-reserve", "%u", p->first_block_reserve);
+	if (p->allocation == CGN_ALLOCATION_DETERMINISTIC)
+		write_deterministic(s, p);
 }
 
 static void put_portless(json_t *s, uint8_t portless)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "config_schema.h"
 #include "config.h"
+#include "config_deterministic.h"
 #include "config_static.h"
 #include "config_value.h"
 #include <arpa/inet.h>
@@ -347,14 +348,6 @@ static void read_reserved(struct report *r, struct node *n, const struct field *
 	p->reserved = value_list(r, n, &spec, &p->n_reserved);
 }
 
-static void read_allocation(struct report *r, struct node *n, const struct field *f, void *to)
-{
-	static const char *const words[] = {"dynamic", "deterministic", NULL};
-
-	if (value_choice(r, n, words) == CGN_ALLOCATION_DETERMINISTIC)
-		node_error(r, n, "deterministic allocation is not supported yet");
-}
-
 static void read_block_size(struct report *r, struct node *n, const struct field *f, void *to)
 {
 	uint64_t value;
@@ -371,15 +364,16 @@ static void read_block_size(struct report *r, struct node *n, const struct field
 static void read_pool(struct report *r, struct node *n, void *item)
 {
 #define AT(member) offsetof(struct cgn_pool, member)
+	static const char *const allocations[] = {"dynamic", "deterministic", NULL};
 	static const struct field fields[] = {
 		{"name", value_name, AT(name), .is_required = true},
 		{"addresses", read_pool_addresses, .is_required = true},
 		{"ports", read_ports, AT(ports)},
-		{"allocation", read_allocation, AT(allocation)},
+		{"allocation", value_word, AT(allocation), .words = allocations},
 		{"block-size", read_block_size, AT(block_size), 16, 16384},
 		{"max-blocks", value_u16, AT(max_blocks), 1, 64},
 		{"reserved-ports", read_reserved},
-		{"deterministic", value_unsupported},
+		{"deterministic", deterministic_read, AT(deterministic)},
 		{"first-block-reserve", value_u16, AT(first_block_reserve), 0, 100},
 	};
 #undef AT
@@ -389,6 +383,8 @@ static void read_pool(struct report *r, struct node *n, void *item)
 	p->block_size = 256;
 	p->max_blocks = 4;
 	value_map(r, n, fields, LEN(fields), item);
+	if (!p->deterministic.ports)
+		p->deterministic.ports = p->block_size;
 }
 
 static void read_pools(struct report *r, struct node *n, const struct field *f, void *to)

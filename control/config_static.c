@@ -541,7 +541,8 @@ static void check_pools_left(struct report *r, const struct claims *l, const str
 		if (!n_left[i])
 			node_error(r, addresses,
 				"one-to-one mappings take all of them, some must be left");
-		else if (n_left[i] < c->runtime.n_workers && n_blocks < c->runtime.n_workers)
+		else if (p->allocation == CGN_ALLOCATION_DYNAMIC &&
+			n_left[i] < c->runtime.n_workers && n_blocks < c->runtime.n_workers)
 			node_error(r, addresses,
 				"one-to-one mappings leave %llu addresses of %u blocks: too few for %u "
 				"workers, each needs its share",

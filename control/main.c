@@ -5,6 +5,7 @@
 #include "cgnat/dataplane.h"
 #include "cgnat/log.h"
 #include "config.h"
+#include "det_log.h"
 #include "listener.h"
 #include "notify.h"
 #include "server.h"
@@ -147,8 +148,9 @@ static void notify(const char *state)
 }
 
 // Returns the exit status.
-static int serve(struct server *server, int signal_fd)
+static int serve(struct server *server, const struct cgn_config *config, int signal_fd)
 {
+	struct det_log records = {0};
 	struct pollfd fds[] = {
 		{.fd = signal_fd, .events = POLLIN},
 		{.fd = server_fd(server), .events = POLLIN},
@@ -156,7 +158,12 @@ static int serve(struct server *server, int signal_fd)
 
 	for (;;) {
 		int timeout_ms = server_timeout_ms(server, clock_ns());
+		int record_ms;
 
+		det_log_step(&records, config, clock_ns(), time(NULL));
+		record_ms = det_log_timeout_ms(&records, config, clock_ns());
+		if (record_ms >= 0 && (timeout_ms < 0 || record_ms < timeout_ms))
+			timeout_ms = record_ms;
 		if (poll(fds, 2, timeout_ms) < 0 && errno != EINTR) {
 			LOG(ERROR, "poll: %s", strerror(errno));
 			return EXIT_FAILURE;
@@ -204,7 +211,7 @@ static int run(const struct cgn_config *config, int signal_fd)
 	LOG(NOTICE, "cgnatd: started version=%s workers=%u socket=%s", CGN_VERSION,
 		config->runtime.n_workers, listener.path);
 	notify("READY=1");
-	status = serve(server, signal_fd);
+	status = serve(server, config, signal_fd);
 	notify("STOPPING=1");
 	LOG(NOTICE, "cgnatd: stopping");
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The short results: status, counters, drops, interfaces, pools.
+#include "cgnat/deterministic.h"
 #include "request.h"
 #include "text.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 // Too big for a stack; nobody but the control thread comes here.
@@ -178,6 +180,30 @@ json_t *run_show_interfaces(struct request *r)
 	return list;
 }
 
+// What follows from the configuration of a deterministic pool, with the record of this moment.
+static json_t *deterministic_json(const struct cgn_config *config, uint32_t pool)
+{
+	const struct cgn_pool *p = &config->pools[pool];
+	struct cgn_det *det = cgn_det_create(config, pool);
+	char *record = det ? cgn_det_record(det, time(NULL)) : NULL, key[12];
+	json_t *object = json_object();
+
+	if (record) {
+		add(&object, "algorithm",
+			json_string(cgn_algorithm_name(p->deterministic.algorithm)));
+		add_integer(&object, "ports", p->deterministic.ports);
+		add_integer(&object, "subscribers", det->subscribers.n_addresses);
+		if (p->deterministic.algorithm == CGN_ALGORITHM_CRYPTOGRAPHIC) {
+			snprintf(key, sizeof(key), "%08x", cgn_det_key_id(p));
+			add(&object, "key_id", json_string(key));
+		}
+		add(&object, "record", json_string(record));
+	}
+	free(record);
+	cgn_det_destroy(det);
+	return object;
+}
+
 static json_t *pool_json(const struct cgn_pool *p, const struct cgn_pool_gauges *gauges)
 {
 	json_t *object = json_object(), *addresses = json_array();
@@ -206,7 +232,17 @@ json_t *run_show_pools(struct request *r)
 	json_t *list = json_array();
 
 	cgn_dataplane_counters(r->control->dp, CGN_ALL_WORKERS, &counters);
-	for (uint32_t i = 0; i < config->n_pools; i++)
-		append(&list, pool_json(&config->pools[i], &counters.pools[i]));
+	for (uint32_t i = 0; i < config->n_pools; i++) {
+		const struct cgn_pool_gauges *gauges = &counters.pools[i];
+		json_t *pool = pool_json(&config->pools[i], gauges);
+
+		if (config->pools[i].allocation == CGN_ALLOCATION_DETERMINISTIC) {
+			add_integer(&pool, "presets_total", gauges->presets_total);
+			add_integer(&pool, "presets_used", gauges->presets_used);
+			add_integer(&pool, "presets_held", gauges->presets_held);
+			add(&pool, "deterministic", deterministic_json(config, i));
+		}
+		append(&list, pool);
+	}
 	return list;
 }

@@ -28,11 +28,12 @@ json_t *record_block(const struct control *c, const struct cgn_walk_record *reco
 	const struct cgn_walk_block *b = &record->block;
 	char subscriber[TEXT_ADDRESS_MAX], external[TEXT_ADDRESS_MAX];
 
-	return json_pack("{s:s, s:s, s:i, s:i, s:s, s:I, s:i, s:I}", "subscriber",
+	return json_pack("{s:s, s:s, s:i, s:i, s:I, s:b, s:s, s:I, s:I, s:I}", "subscriber",
 		text_address(subscriber, b->subscriber), "external_address",
 		text_address(external, b->external), "first_port", b->first_port, "last_port",
-		b->last_port, "pool", pool_name(c, b->pool), "worker", (json_int_t)record->worker,
-		"ports_used", b->ports_used, "allocated_at", (json_int_t)b->allocated_at);
+		b->last_port, "step", (json_int_t)b->step, "preset", b->preset, "pool",
+		pool_name(c, b->pool), "worker", (json_int_t)record->worker, "ports_used",
+		(json_int_t)b->ports_used, "allocated_at", (json_int_t)b->allocated_at);
 }
 
 json_t *record_subscriber(const struct control *c, const struct cgn_walk_record *record)

@@ -174,7 +174,8 @@ static int workers_create(struct cgn_dataplane *dp, char *err, size_t err_size)
 		}
 		dp->worker[dp->n_workers++] = w;
 		for (uint32_t p = 0; p < config->n_pools; p++) {
-			if (w->blocks.pool[p].n_total)
+			if (w->blocks.pool[p].n_total ||
+				config->pools[p].allocation == CGN_ALLOCATION_DETERMINISTIC)
 				continue;
 			snprintf(err, err_size,
 				"pool %s: worker %u of %u has no port block to lend; more addresses, smaller blocks, or fewer reserved and static ports",

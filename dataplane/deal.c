@@ -156,7 +156,10 @@ static void deal_addresses(struct deal *d, uint32_t first, uint32_t end)
 		if (a->not_lent)
 			continue;
 		a->owner = s->external.owner[steer_index(a->address)];
-		a->split = false;
+		// preset ports are their subscribers' workers', so all of these addresses are shared
+		a->split = s->det[a->pool] && s->n_workers > 1;
+		if (a->split)
+			continue;
 		have[a->owner]++;
 		n++;
 	}

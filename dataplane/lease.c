@@ -3,6 +3,19 @@
 #include <time.h>
 #include "worker.h"
 
+// A deterministic pool has preset ports for its subscribers, and with them an address.
+static void find_preset(struct worker *w, struct subscriber *s)
+{
+	const struct cgn_det *det = w->snapshot->det[s->pool];
+	const uint32_t number = det ? cgn_det_number(det, s->address) : CGN_DET_NONE;
+
+	if (number == CGN_DET_NONE)
+		return; // network or broadcast address: overflow blocks alone
+	s->preset = portblock_preset(&w->blocks, s->pool, number);
+	if (s->preset != PORTBLOCK_NONE)
+		s->paired = w->blocks.block[s->preset].address;
+}
+
 uint32_t lease_subscriber(struct worker *w, uint32_t address, uint16_t pool)
 {
 	uint32_t sub = subscriber_lookup(&w->subscribers, address, pool);
@@ -11,6 +24,8 @@ uint32_t lease_subscriber(struct worker *w, uint32_t address, uint16_t pool)
 		if (w->subscribers.n_active >= w->subscribers.n_active_max)
 			return SUBSCRIBER_NONE;
 		sub = subscriber_create(&w->subscribers, address, pool);
+		if (sub != SUBSCRIBER_NONE)
+			find_preset(w, &w->subscribers.sub[sub]);
 	}
 	return sub;
 }
@@ -29,27 +44,35 @@ void lease_subscriber_drop(struct worker *w, uint32_t sub)
 static struct cgn_block_record *memory_of(struct worker *w, uint32_t block)
 {
 	const struct portblock *b = &w->blocks.block[block];
+	const struct portblock_pool *pool = &w->blocks.pool[b->pool];
 
+	if (portblock_is_preset(b))
+		return &w->memory[w->memory_presets[b->pool] +
+			pool->preset_number[block - pool->preset_first]];
 	return &w->memory[w->memory_at[b->address] +
-		(b->first_port - w->blocks.address[b->address].first_port) /
-			w->blocks.pool[b->pool].block_size];
+		(b->first_port - w->blocks.address[b->address].first_port) / pool->block_size];
 }
 
 static void memory_note(
 	struct worker *w, uint32_t block, enum cgn_block_state state, uint32_t subscriber)
 {
 	const struct portblock *b = &w->blocks.block[block];
+	const struct portblock_address *a = &w->blocks.address[b->address];
+	struct cgn_det_span span;
 	struct cgn_block_record *r;
 
 	if (!w->memory)
 		return;
 	r = memory_of(w, block);
-	r->external = w->blocks.address[b->address].address;
+	span = portblock_span(&w->blocks, block);
+	r->external = a->address;
 	r->subscriber = subscriber;
-	r->first_port = b->first_port;
-	r->last_port = (uint16_t)(b->first_port + w->blocks.pool[b->pool].block_size - 1);
+	r->first_port = span.first;
+	r->last_port = span.last;
+	r->shape =
+		portblock_is_preset(b) ? cgn_det_shape(w->snapshot->det[b->pool], a->external) : 0;
 	r->since = w->wall_offset_s + w->now_s;
-	__atomic_store_n(&r->state, state, __ATOMIC_RELEASE);
+	__atomic_store_n(&r->state, (uint16_t)state, __ATOMIC_RELEASE);
 }
 
 void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32_t since_s)
@@ -58,7 +81,9 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 	uint32_t sub = SUBSCRIBER_NONE;
 	struct subscriber *s;
 
-	if (b->state != PORTBLOCK_FREE)
+	if (b->state == PORTBLOCK_RESTING)
+		portblock_rest_longer(&w->blocks, block, since_s); // several old ones were there
+	if (b->state != PORTBLOCK_FREE && b->state != PORTBLOCK_PRESET)
 		return;
 	// a subscriber that now belongs to another worker, or to another address by an older record,
 	// does not get it back
@@ -66,7 +91,7 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 		w->subscribers.n_records < w->subscribers.n_active_max) // leave room for others
 		sub = lease_subscriber(w, subscriber, b->pool);
 	s = sub == SUBSCRIBER_NONE ? NULL : &w->subscribers.sub[sub];
-	if (s && s->n_resting && s->paired != b->address) {
+	if (s && (s->n_resting || s->preset != PORTBLOCK_NONE) && s->paired != b->address) {
 		sub = SUBSCRIBER_NONE;
 		s = NULL;
 	}
@@ -90,7 +115,7 @@ static void lent_append(struct worker *w, struct subscriber *s, uint32_t block)
 		link = &w->blocks.block[*link].next;
 	*link = block;
 	w->blocks.block[block].next = PORTBLOCK_NONE;
-	w->blocks.block[block].lent_at = (int64_t)(w->wall_offset_s + w->now_s);
+	w->blocks.block[block].lent_at = (uint32_t)(w->wall_offset_s + w->now_s);
 	memory_note(w, block, CGN_BLOCK_LENT, s->address);
 	if (s->n_lent++ == 0) {
 		w->subscribers.n_active++;
@@ -114,6 +139,28 @@ static void block_retake(struct worker *w, struct subscriber *s, uint32_t block)
 	lent_append(w, s, block);
 }
 
+// The preset block comes first in the list, and is no event: nobody else ever gets it (RFC 7422 2.2).
+static void preset_begin(struct worker *w, struct subscriber *s, uint32_t sub)
+{
+	struct portblock *b = &w->blocks.block[s->preset];
+
+	if (b->state == PORTBLOCK_RESTING) {
+		list_unlink(w, &s->resting, s->preset);
+		s->n_resting--;
+		portblock_retake(&w->blocks, s->preset, w->now_s);
+	} else {
+		portblock_take_preset(&w->blocks, s->preset, sub, w->now_s);
+	}
+	b->next = s->lent;
+	s->lent = s->preset;
+	b->lent_at = (uint32_t)(w->wall_offset_s + w->now_s);
+	memory_note(w, s->preset, CGN_BLOCK_LENT, s->address);
+	if (s->n_lent++ == 0) {
+		w->subscribers.n_active++;
+		w->counters.subscribers_created++;
+	}
+}
+
 static void block_give(struct worker *w, struct subscriber *s, uint32_t block)
 {
 	list_unlink(w, &s->lent, block);
@@ -124,7 +171,7 @@ static void block_give(struct worker *w, struct subscriber *s, uint32_t block)
 	w->blocks.block[block].next = s->resting;
 	s->resting = block;
 	s->n_resting++;
-	w->counters.blocks_released++;
+	w->counters.blocks_released += block != s->preset;
 }
 
 // ---- ports
@@ -136,18 +183,57 @@ static void lease_fill(
 		sub, block, w->blocks.address[w->blocks.block[block].address].address, port};
 }
 
-// May this subscriber have one more block?
-static enum cgn_drop may_grow(
-	const struct worker *w, const struct subscriber *s, uint16_t max_blocks)
+// May it begin to hold blocks?
+static enum cgn_drop may_begin(const struct worker *w, const struct subscriber *s)
 {
-	if (s->n_lent >= max_blocks)
-		return CGN_DROP_BLOCK_LIMIT;
-	if (!s->n_lent && w->subscribers.n_active >= w->subscribers.n_active_max)
-		return CGN_DROP_SUBSCRIBER_TABLE_FULL;
-	return CGN_DROP_COUNT;
+	return !s->n_lent && w->subscribers.n_active >= w->subscribers.n_active_max
+		? CGN_DROP_SUBSCRIBER_TABLE_FULL
+		: CGN_DROP_COUNT;
 }
 
-// The endpoint's own port, if it rests (RFC 6888 REQ-8 lets it go back to its last user).
+static bool preset_is(const struct worker *w, const struct subscriber *s, uint32_t sub,
+	enum portblock_state state)
+{
+	const struct portblock *b;
+
+	if (s->preset == PORTBLOCK_NONE)
+		return false;
+	b = &w->blocks.block[s->preset];
+	return b->state == state && (b->sub == sub || state == PORTBLOCK_PRESET);
+}
+
+// The preset ports count as one block, in use or not.
+static uint16_t overflow_max(const struct subscriber *s, uint16_t max_blocks)
+{
+	return (uint16_t)(max_blocks - (s->preset != PORTBLOCK_NONE));
+}
+
+static uint16_t n_overflow_lent(const struct worker *w, const struct subscriber *s, uint32_t sub)
+{
+	return (uint16_t)(s->n_lent - preset_is(w, s, sub, PORTBLOCK_LENT));
+}
+
+// May this subscriber have one more block?
+static enum cgn_drop may_grow(
+	const struct worker *w, const struct subscriber *s, uint32_t sub, uint16_t max_blocks)
+{
+	if (n_overflow_lent(w, s, sub) >= overflow_max(s, max_blocks))
+		return CGN_DROP_BLOCK_LIMIT;
+	return may_begin(w, s);
+}
+
+// Has its preset block a free port, and may it be had now? (Not while it rests because somebody else
+// had its ports in the last run.)
+static bool preset_has_free(
+	const struct worker *w, const struct subscriber *s, uint32_t sub, enum cgn_l4 l4)
+{
+	return (preset_is(w, s, sub, PORTBLOCK_LENT) || preset_is(w, s, sub, PORTBLOCK_RESTING) ||
+		       preset_is(w, s, sub, PORTBLOCK_PRESET)) &&
+		portblock_has_free(&w->blocks, s->preset, l4);
+}
+
+// The endpoint's own port, if it rests (RFC 6888 REQ-8 lets it go back to its last user). One of an
+// overflow block only when no preset port is free (RFC 7422 2.2).
 static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint64_t key,
 	uint16_t max_blocks, enum cgn_l4 l4, struct lease *lease)
 {
@@ -155,13 +241,20 @@ static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint6
 	struct rest_port own;
 	const struct portblock *b;
 
-	if (!rest_find(&w->rests, rest_key, &own))
+	if (!rest_find(&w->rests, rest_key, &own) ||
+		(own.block != s->preset && preset_has_free(w, s, sub, l4)))
 		return false;
 	b = &w->blocks.block[own.block];
 	if (b->state == PORTBLOCK_RESTING) {
-		if (may_grow(w, s, max_blocks) != CGN_DROP_COUNT)
-			return false;
-		block_retake(w, s, own.block);
+		if (own.block == s->preset) {
+			if (may_begin(w, s) != CGN_DROP_COUNT)
+				return false;
+			preset_begin(w, s, sub);
+		} else {
+			if (may_grow(w, s, sub, max_blocks) != CGN_DROP_COUNT)
+				return false;
+			block_retake(w, s, own.block);
+		}
 	}
 	rest_take(&w->rests, rest_key, &own);
 	portblock_port_reuse(&w->blocks, own.block, l4);
@@ -188,20 +281,23 @@ static enum cgn_drop grow(struct worker *w, struct subscriber *s, uint32_t sub, 
 
 	for (uint32_t b = s->resting; b != PORTBLOCK_NONE && tries < 64;
 		b = w->blocks.block[b].next, tries++) {
-		if (portblock_has_free(&w->blocks, b, l4)) {
+		if (b != s->preset && portblock_has_free(&w->blocks, b, l4)) {
 			block_retake(w, s, b);
 			*block = b;
 			return CGN_DROP_COUNT;
 		}
 	}
-	if (!s->n_lent && !s->n_resting) { // nothing ties it to an address yet
+	if (s->preset == PORTBLOCK_NONE && !s->n_lent &&
+		!s->n_resting) { // nothing ties it to an address yet
 		s->paired = portblock_pick_address(&w->blocks, s->pool, &w->rng);
 		if (s->paired == PORTBLOCK_NONE)
 			return CGN_DROP_POOL_FULL;
 	}
-	if (s->n_lent + s->n_resting >= max_blocks) // resting ones count: nobody else can have them
+	// resting ones count: nobody else can have them
+	if (n_overflow_lent(w, s, sub) + s->n_resting - preset_is(w, s, sub, PORTBLOCK_RESTING) >=
+		overflow_max(s, max_blocks))
 		return CGN_DROP_BLOCK_LIMIT;
-	if (s->n_lent && !first_blocks_remain(w, s->pool))
+	if (n_overflow_lent(w, s, sub) && !first_blocks_remain(w, s->pool))
 		return CGN_DROP_FIRST_BLOCK_RESERVE;
 	*block = portblock_take(&w->blocks, s->paired, sub, &w->rng, w->now_s);
 	if (*block == PORTBLOCK_NONE)
@@ -221,7 +317,13 @@ enum cgn_drop lease_take(
 
 	if (take_own(w, s, sub, key, max_blocks, l4, lease))
 		return CGN_DROP_COUNT;
-	// oldest block first, so that later ones drain and go back (RFC 7768)
+	if (!preset_is(w, s, sub, PORTBLOCK_LENT) && preset_has_free(w, s, sub, l4)) {
+		reason = may_begin(w, s);
+		if (reason != CGN_DROP_COUNT)
+			return reason;
+		preset_begin(w, s, sub);
+	}
+	// preset ports first (RFC 7422 2.2), then the block first, so that later ones drain and go back (RFC 7768)
 	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
 		port = portblock_port_take(&w->blocks, b, l4, &w->rng);
 		if (port >= 0) {
@@ -229,7 +331,7 @@ enum cgn_drop lease_take(
 			return CGN_DROP_COUNT;
 		}
 	}
-	reason = may_grow(w, s, max_blocks);
+	reason = may_grow(w, s, sub, max_blocks);
 	if (reason == CGN_DROP_COUNT)
 		reason = grow(w, s, sub, max_blocks, l4, &block);
 	if (reason != CGN_DROP_COUNT)

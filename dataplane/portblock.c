@@ -13,9 +13,9 @@ static struct portblock_pool *pool_of(struct portblocks *pb, const struct portbl
 
 static uint64_t *bits_of(const struct portblocks *pb, const struct portblock *b, enum cgn_l4 l4)
 {
-	const struct portblock_pool *pool = &pb->pool[b->pool];
+	const struct portblock_shape *shape = portblock_shape(pb, b);
 
-	return pb->port_bits + b->bits + l4 * (uint32_t)(pool->n_port_words + pool->n_full_words);
+	return pb->port_bits + b->bits + l4 * (uint32_t)(shape->n_port_words + shape->n_full_words);
 }
 
 static void bit_set(uint64_t *bits, uint32_t i)
@@ -35,18 +35,18 @@ static bool bit_test(const uint64_t *bits, uint32_t i)
 
 // ---- the bitmap of a block's ports
 
-static void port_mark(const struct portblock_pool *pool, uint64_t *bits, uint32_t i)
+static void port_mark(const struct portblock_shape *shape, uint64_t *bits, uint32_t i)
 {
 	bit_set(bits, i);
-	if (pool->n_full_words && bits[i / 64] == UINT64_MAX)
-		bit_set(bits + pool->n_port_words, i / 64);
+	if (shape->n_full_words && bits[i / 64] == UINT64_MAX)
+		bit_set(bits + shape->n_port_words, i / 64);
 }
 
-static void port_unmark(const struct portblock_pool *pool, uint64_t *bits, uint32_t i)
+static void port_unmark(const struct portblock_shape *shape, uint64_t *bits, uint32_t i)
 {
 	bit_clear(bits, i);
-	if (pool->n_full_words)
-		bit_clear(bits + pool->n_port_words, i / 64);
+	if (shape->n_full_words)
+		bit_clear(bits + shape->n_port_words, i / 64);
 }
 
 // The first 0 bit at or after `from`, going around once; -1 when there is none. The bits above the
@@ -63,13 +63,13 @@ static int32_t find_zero(const uint64_t *bits, uint32_t n_words, uint32_t from)
 	return zeros ? (int32_t)(word * 64) + __builtin_ctzll(zeros) : -1;
 }
 
-static int32_t port_find(const struct portblock_pool *pool, const uint64_t *bits, uint32_t from)
+static int32_t port_find(const struct portblock_shape *shape, const uint64_t *bits, uint32_t from)
 {
 	int32_t word, bit;
 
-	if (!pool->n_full_words)
-		return find_zero(bits, pool->n_port_words, from);
-	word = find_zero(bits + pool->n_port_words, pool->n_full_words, from / 64);
+	if (!shape->n_full_words)
+		return find_zero(bits, shape->n_port_words, from);
+	word = find_zero(bits + shape->n_port_words, shape->n_full_words, from / 64);
 	if (word < 0)
 		return -1;
 	bit = find_zero(bits + word, 1, from % 64);
@@ -119,36 +119,52 @@ static void address_loses(struct portblocks *pb, uint32_t address)
 
 // ---- init, fini
 
+static struct portblock_shape shape_of(uint16_t n_ports)
+{
+	struct portblock_shape shape = {
+		.n_ports = n_ports, .n_port_words = (uint16_t)((n_ports + 63) / 64)};
+
+	if (shape.n_port_words > FULL_WORDS_FROM)
+		shape.n_full_words = (uint16_t)((shape.n_port_words + 63) / 64);
+	return shape;
+}
+
 static void pool_init(struct portblock_pool *pool, const struct portblock_pool_spec *spec)
 {
 	assert(spec->block_size >= 16 && spec->block_size <= 16384 &&
 		!(spec->block_size & (spec->block_size - 1)));
 	pool->block_size = spec->block_size;
-	pool->shift = (uint8_t)__builtin_ctz(spec->block_size);
-	pool->n_port_words = (uint16_t)((spec->block_size + 63) / 64);
-	if (pool->n_port_words > FULL_WORDS_FROM)
-		pool->n_full_words = (uint16_t)((pool->n_port_words + 63) / 64);
+	pool->shape = shape_of(spec->block_size);
+	pool->det = spec->det;
+	if (pool->det)
+		pool->preset_shape = shape_of((uint16_t)pool->det->n_ports);
 }
 
-static uint32_t block_words(const struct portblock_pool *pool)
+static uint32_t block_words(const struct portblock_shape *shape)
 {
-	return CGN_L4_COUNT * (uint32_t)(pool->n_port_words + pool->n_full_words);
+	return CGN_L4_COUNT * (uint32_t)(shape->n_port_words + shape->n_full_words);
 }
 
-// Sets the bits that no port has, and those of reserved ports in it, for ever. Returns how many
-// ports are left.
+// Sets the bits that stand for no port.
+static void bits_init(const struct portblock_shape *shape, uint64_t *bits)
+{
+	if (shape->n_ports % 64)
+		bits[shape->n_port_words - 1] = UINT64_MAX << shape->n_ports % 64;
+	if (shape->n_port_words % 64 && shape->n_full_words)
+		bits[shape->n_port_words + shape->n_full_words - 1] = UINT64_MAX
+			<< shape->n_port_words % 64;
+}
+
+// Sets those bits, and those of reserved ports in it, for ever. Returns how many ports are left.
 static uint32_t block_reserve(struct portblocks *pb, const struct portblock *b,
 	const struct portblock_pool_spec *spec, const struct portblock_address_spec *address)
 {
-	const struct portblock_pool *pool = &pb->pool[b->pool];
-	const uint32_t end = b->first_port + (uint32_t)pool->block_size;
-	uint32_t n_left = pool->block_size;
+	const struct portblock_shape *shape = portblock_shape(pb, b);
+	const uint32_t end = b->first_port + (uint32_t)shape->n_ports;
+	uint32_t n_left = shape->n_ports;
 	uint64_t *bits = bits_of(pb, b, 0);
 
-	if (pool->block_size < 64)
-		bits[0] = UINT64_MAX << pool->block_size;
-	if (pool->n_port_words < 64 * pool->n_full_words)
-		bits[pool->n_port_words] = UINT64_MAX << pool->n_port_words;
+	bits_init(shape, bits);
 	for (uint32_t i = 0; i < spec->n_reserved + address->n_reserved; i++) {
 		const struct cgn_port_range *r = i < spec->n_reserved
 			? &spec->reserved[i]
@@ -157,11 +173,11 @@ static uint32_t block_reserve(struct portblocks *pb, const struct portblock *b,
 		for (uint32_t port = r->first > b->first_port ? r->first : b->first_port;
 			port <= r->last && port < end; port++) {
 			n_left -= !bit_test(bits, port - b->first_port);
-			port_mark(pool, bits, port - b->first_port);
+			port_mark(shape, bits, port - b->first_port);
 		}
 	}
 	for (unsigned l4 = 1; l4 < CGN_L4_COUNT; l4++)
-		memcpy(bits_of(pb, b, l4), bits, block_words(pool) / CGN_L4_COUNT * sizeof(*bits));
+		memcpy(bits_of(pb, b, l4), bits, block_words(shape) / CGN_L4_COUNT * sizeof(*bits));
 	return n_left;
 }
 
@@ -183,12 +199,13 @@ static void address_init(struct portblocks *pb, uint32_t address,
 			.first_port = (uint16_t)(a->first_port + i * pool->block_size),
 			.state = PORTBLOCK_FREE,
 			.pool = (uint8_t)a->pool,
+			.slot = PORTBLOCK_NO_SLOT,
 			.next = PORTBLOCK_NONE,
 			.rest_next = PORTBLOCK_NONE,
 			.rest_prev = PORTBLOCK_NONE,
 			.bits = *bits,
 		};
-		*bits += block_words(pool);
+		*bits += block_words(&pool->shape);
 		if (!block_reserve(pb, b, spec, address_spec)) {
 			b->state = PORTBLOCK_RESERVED;
 			continue;
@@ -197,6 +214,55 @@ static void address_init(struct portblocks *pb, uint32_t address,
 		pool->n_total++;
 		address_gains(pb, address);
 	}
+}
+
+// Makes the preset blocks of a pool.
+static void presets_init(struct portblocks *pb, struct portblock_pool *pool,
+	const struct portblock_pool_spec *spec, uint32_t *bits)
+{
+	for (uint32_t i = 0; i < spec->n_presets; i++) {
+		const struct portblock_preset_spec *p = &spec->presets[i];
+		struct portblock *b = &pb->block[pool->preset_first + i];
+
+		assert(p->slot != PORTBLOCK_NO_SLOT);
+		*b = (struct portblock){
+			.sub = UINT32_MAX,
+			.address = p->address,
+			.state = PORTBLOCK_PRESET,
+			.pool = (uint8_t)pb->address[p->address].pool,
+			.slot = p->slot,
+			.next = PORTBLOCK_NONE,
+			.rest_next = PORTBLOCK_NONE,
+			.rest_prev = PORTBLOCK_NONE,
+			.bits = *bits,
+		};
+		b->first_port = portblock_span(pb, pool->preset_first + i).first;
+		pool->preset_number[i] = p->number;
+		*bits += block_words(&pool->preset_shape);
+		for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++)
+			bits_init(&pool->preset_shape, bits_of(pb, b, l4));
+	}
+	pool->n_presets = spec->n_presets;
+}
+
+// Takes a port off the preset block that has it, for ever.
+static void preset_reserve(struct portblocks *pb, const struct portblock_address *a, uint16_t port)
+{
+	struct portblock_pool *pool = &pb->pool[a->pool];
+	struct cgn_det_slot slot;
+	struct portblock *b;
+	uint32_t i, block;
+
+	if (!cgn_det_find(pool->det, a->external, port, &slot, &i))
+		return;
+	block = portblock_preset(pb, a->pool, cgn_det_holder(pool->det, slot));
+	if (block == PORTBLOCK_NONE)
+		return;
+	b = &pb->block[block];
+	for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++)
+		port_mark(&pool->preset_shape, bits_of(pb, b, l4), i);
+	if (b->state == PORTBLOCK_PRESET && !portblock_has_free(pb, block, 0))
+		b->state = PORTBLOCK_RESERVED;
 }
 
 int portblocks_init(struct portblocks *pb, const struct portblock_pool_spec *pools,
@@ -227,10 +293,18 @@ int portblocks_init(struct portblocks *pb, const struct portblock_pool_spec *poo
 			.first_block = pb->n_blocks,
 			.n_blocks = addresses[i].n_blocks,
 		};
+		if (pb->pool[addresses[i].pool].det)
+			pb->address[i].external = cgn_det_external_number(
+				pb->pool[addresses[i].pool].det, addresses[i].address);
 		pb->n_blocks += addresses[i].n_blocks;
 		pb->pool[addresses[i].pool].n_avail++; // how many there may be
-		n_words +=
-			(uint64_t)addresses[i].n_blocks * block_words(&pb->pool[addresses[i].pool]);
+		n_words += (uint64_t)addresses[i].n_blocks *
+			block_words(&pb->pool[addresses[i].pool].shape);
+	}
+	for (uint32_t i = 0; i < n_pools; i++) { // preset blocks come behind all others
+		pb->pool[i].preset_first = pb->n_blocks;
+		pb->n_blocks += pools[i].n_presets;
+		n_words += (uint64_t)pools[i].n_presets * block_words(&pb->pool[i].preset_shape);
 	}
 	assert(n_words <= UINT32_MAX);
 	for (uint32_t i = 0; i < n_pools; i++) {
@@ -238,7 +312,9 @@ int portblocks_init(struct portblocks *pb, const struct portblock_pool_spec *poo
 
 		pool->avail = mem_take(
 			"port pool addresses", (pool->n_avail + 1) * sizeof(*pool->avail), socket);
-		if (!pool->avail)
+		pool->preset_number = mem_take("subscribers with preset ports",
+			(pools[i].n_presets + 1) * sizeof(*pool->preset_number), socket);
+		if (!pool->avail || !pool->preset_number)
 			goto err_fini;
 		pool->n_avail = 0;
 	}
@@ -250,6 +326,15 @@ int portblocks_init(struct portblocks *pb, const struct portblock_pool_spec *poo
 		goto err_fini;
 	for (uint32_t i = 0; i < n_addresses; i++)
 		address_init(pb, i, &pools[addresses[i].pool], &addresses[i], &bits);
+	for (uint32_t i = 0; i < n_pools; i++)
+		presets_init(pb, &pb->pool[i], &pools[i], &bits);
+	for (uint32_t i = 0; i < n_addresses; i++) {
+		for (uint32_t r = 0; pools[addresses[i].pool].det && r < addresses[i].n_reserved;
+			r++)
+			for (uint32_t port = addresses[i].reserved[r].first;
+				port <= addresses[i].reserved[r].last; port++)
+				preset_reserve(pb, &pb->address[i], (uint16_t)port);
+	}
 	return 0;
 
 err_fini:
@@ -259,8 +344,10 @@ err_fini:
 
 void portblocks_fini(struct portblocks *pb)
 {
-	for (uint32_t i = 0; i < pb->n_pools; i++)
+	for (uint32_t i = 0; i < pb->n_pools; i++) {
 		mem_give(pb->pool[i].avail);
+		mem_give(pb->pool[i].preset_number);
+	}
 	mem_give(pb->pool);
 	mem_give(pb->address);
 	mem_give(pb->block);
@@ -270,6 +357,16 @@ void portblocks_fini(struct portblocks *pb)
 }
 
 // ---- blocks
+
+static uint32_t *n_lent_of(struct portblock_pool *pool, const struct portblock *b)
+{
+	return portblock_is_preset(b) ? &pool->n_presets_lent : &pool->n_lent;
+}
+
+static uint32_t *n_resting_of(struct portblock_pool *pool, const struct portblock *b)
+{
+	return portblock_is_preset(b) ? &pool->n_presets_resting : &pool->n_resting;
+}
 
 static void rest_append(struct portblocks *pb, uint32_t block)
 {
@@ -342,15 +439,58 @@ void portblock_begin_resting(struct portblocks *pb, uint32_t block, uint32_t sub
 {
 	struct portblock *b = &pb->block[block];
 
-	assert(b->state == PORTBLOCK_FREE);
+	assert(b->state == PORTBLOCK_FREE || b->state == PORTBLOCK_PRESET);
+	if (b->state == PORTBLOCK_FREE) {
+		bit_clear(pb->free_blocks, block);
+		address_loses(pb, b->address);
+	}
 	b->state = PORTBLOCK_RESTING;
 	b->sub = sub;
 	b->since_s = since_s;
 	b->next = PORTBLOCK_NONE;
-	bit_clear(pb->free_blocks, block);
-	address_loses(pb, b->address);
 	rest_append(pb, block);
-	pool_of(pb, b)->n_resting++;
+	(*n_resting_of(pool_of(pb, b), b))++;
+}
+
+void portblock_rest_longer(struct portblocks *pb, uint32_t block, uint32_t since_s)
+{
+	struct portblock *b = &pb->block[block];
+
+	assert(b->state == PORTBLOCK_RESTING);
+	if ((int32_t)(since_s - b->since_s) <= 0)
+		return;
+	b->since_s = since_s;
+	rest_unlink(pb, block);
+	rest_append(pb, block);
+}
+
+uint32_t portblock_preset(const struct portblocks *pb, uint32_t pool, uint32_t number)
+{
+	const struct portblock_pool *p = &pb->pool[pool];
+	uint32_t lo = 0, hi = p->n_presets;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (p->preset_number[mid] < number)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < p->n_presets && p->preset_number[lo] == number ? p->preset_first + lo
+								   : PORTBLOCK_NONE;
+}
+
+void portblock_take_preset(struct portblocks *pb, uint32_t block, uint32_t sub, uint32_t now_s)
+{
+	struct portblock *b = &pb->block[block];
+
+	assert(b->state == PORTBLOCK_PRESET);
+	b->state = PORTBLOCK_LENT;
+	b->sub = sub;
+	b->since_s = now_s;
+	b->next = PORTBLOCK_NONE;
+	pool_of(pb, b)->n_presets_lent++;
 }
 
 void portblock_retake(struct portblocks *pb, uint32_t block, uint32_t now_s)
@@ -361,8 +501,8 @@ void portblock_retake(struct portblocks *pb, uint32_t block, uint32_t now_s)
 	rest_unlink(pb, block);
 	b->state = PORTBLOCK_LENT;
 	b->since_s = now_s;
-	pool_of(pb, b)->n_resting--;
-	pool_of(pb, b)->n_lent++;
+	(*n_resting_of(pool_of(pb, b), b))--;
+	(*n_lent_of(pool_of(pb, b), b))++;
 }
 
 void portblock_give(struct portblocks *pb, uint32_t block, uint32_t now_s)
@@ -373,8 +513,8 @@ void portblock_give(struct portblocks *pb, uint32_t block, uint32_t now_s)
 	b->state = PORTBLOCK_RESTING;
 	b->since_s = now_s;
 	rest_append(pb, block);
-	pool_of(pb, b)->n_lent--;
-	pool_of(pb, b)->n_resting++;
+	(*n_lent_of(pool_of(pb, b), b))--;
+	(*n_resting_of(pool_of(pb, b), b))++;
 }
 
 uint32_t portblock_rested(struct portblocks *pb, uint32_t now_s, uint32_t hold_s)
@@ -388,30 +528,74 @@ uint32_t portblock_rested(struct portblocks *pb, uint32_t now_s, uint32_t hold_s
 	if (now_s - b->since_s < hold_s || b->n_resting)
 		return PORTBLOCK_NONE;
 	rest_unlink(pb, block);
+	(*n_resting_of(pool_of(pb, b), b))--;
+	if (portblock_is_preset(b)) {
+		b->state = PORTBLOCK_PRESET;
+		return block;
+	}
 	b->state = PORTBLOCK_FREE;
 	bit_set(pb->free_blocks, block);
 	address_gains(pb, b->address);
-	pool_of(pb, b)->n_resting--;
 	return block;
 }
 
 // ---- ports
 
+static struct cgn_det_slot slot_of(const struct portblocks *pb, const struct portblock *b)
+{
+	return (struct cgn_det_slot){pb->address[b->address].external, b->slot};
+}
+
+struct cgn_det_span portblock_span(const struct portblocks *pb, uint32_t block)
+{
+	const struct portblock *b = &pb->block[block];
+	const struct portblock_pool *pool = &pb->pool[b->pool];
+
+	if (portblock_is_preset(b))
+		return cgn_det_span(pool->det, slot_of(pb, b));
+	return (struct cgn_det_span){
+		b->first_port, (uint16_t)(b->first_port + pool->block_size - 1), 1};
+}
+
+// Which of a block's ports it is; -1: none of them.
+static int32_t port_index(const struct portblocks *pb, const struct portblock *b, uint16_t port)
+{
+	const struct portblock_pool *pool = &pb->pool[b->pool];
+	struct cgn_det_slot slot;
+	uint32_t i;
+
+	if (!portblock_is_preset(b))
+		return port >= b->first_port && port - b->first_port < pool->block_size
+			? port - b->first_port
+			: -1;
+	if (!cgn_det_find(pool->det, pb->address[b->address].external, port, &slot, &i) ||
+		slot.slot != b->slot)
+		return -1;
+	return (int32_t)i;
+}
+
+bool portblock_has_port(const struct portblocks *pb, uint32_t block, uint16_t port)
+{
+	return port_index(pb, &pb->block[block], port) >= 0;
+}
+
 int32_t portblock_port_take(struct portblocks *pb, uint32_t block, enum cgn_l4 l4, struct rng *rng)
 {
 	struct portblock *b = &pb->block[block];
 	struct portblock_pool *pool = pool_of(pb, b);
+	const struct portblock_shape *shape = portblock_shape(pb, b);
 	uint64_t *bits = bits_of(pb, b, l4);
 	int32_t i;
 
 	assert(b->state == PORTBLOCK_LENT);
-	i = port_find(pool, bits, rng_below(rng, pool->block_size));
+	i = port_find(shape, bits, rng_below(rng, shape->n_ports));
 	if (i < 0)
 		return -1;
-	port_mark(pool, bits, (uint32_t)i);
+	port_mark(shape, bits, (uint32_t)i);
 	b->used[l4]++;
 	pool->n_ports_used++;
-	return b->first_port + i;
+	return portblock_is_preset(b) ? cgn_det_port(pool->det, slot_of(pb, b), (uint32_t)i)
+				      : b->first_port + i;
 }
 
 void portblock_port_reuse(struct portblocks *pb, uint32_t block, enum cgn_l4 l4)
@@ -437,19 +621,18 @@ void portblock_port_rest(struct portblocks *pb, uint32_t block, enum cgn_l4 l4)
 void portblock_port_free(struct portblocks *pb, uint32_t block, enum cgn_l4 l4, uint16_t port)
 {
 	struct portblock *b = &pb->block[block];
-	const struct portblock_pool *pool = pool_of(pb, b);
 	uint64_t *bits = bits_of(pb, b, l4);
-	const uint32_t i = (uint32_t)port - b->first_port;
+	const int32_t i = port_index(pb, b, port);
 
 	assert((b->state == PORTBLOCK_LENT || b->state == PORTBLOCK_RESTING) && b->n_resting);
-	assert(i < pool->block_size && bit_test(bits, i));
+	assert(i >= 0 && bit_test(bits, (uint32_t)i));
 	b->n_resting--;
-	port_unmark(pool, bits, i);
+	port_unmark(portblock_shape(pb, b), bits, (uint32_t)i);
 }
 
 bool portblock_has_free(const struct portblocks *pb, uint32_t block, enum cgn_l4 l4)
 {
 	const struct portblock *b = &pb->block[block];
 
-	return port_find(&pb->pool[b->pool], bits_of(pb, b, l4), 0) >= 0;
+	return port_find(portblock_shape(pb, b), bits_of(pb, b, l4), 0) >= 0;
 }

@@ -7,11 +7,15 @@
 // have it again until the hold-down is over (REQ-8). A port is free, used by a mapping, or resting;
 // rest.h keeps the resting ones, here their bit stays set.
 //
+// A deterministic pool (RFC 7422) has preset blocks, too: the ports that the plan gives a subscriber,
+// of any number and not always in a row. Theirs is PRESET where the others' is FREE.
+//
 // Owner:  one per worker, for its share of every pool; only that worker calls these functions.
 // Memory: 48 bytes and 3 bitmaps per block (96 bytes of them for 256 ports), taken once in portblocks_init().
 // Units:  addresses and ports in host order, times in seconds of the worker's clock.
 #pragma once
 #include "cgnat/config.h"
+#include "cgnat/deterministic.h"
 #include "cgnat/types.h"
 #include "mem.h"
 #include "rng.h"
@@ -25,27 +29,32 @@ enum portblock_state {
 	PORTBLOCK_LENT,
 	PORTBLOCK_RESTING,
 	PORTBLOCK_RESERVED, // every port of it is reserved or has a static mapping: never lent, in no total
+	PORTBLOCK_PRESET, // idle: lent to nobody but its subscriber
 };
+
+#define PORTBLOCK_NO_SLOT UINT16_MAX // of a block that is no preset one
 
 struct portblock {
 	uint32_t sub; // holder, or last holder while RESTING
 	uint32_t address; // index into portblocks.address
-	uint16_t first_port;
+	uint16_t first_port; // the lowest
 	uint8_t state; // enum portblock_state
 	uint8_t pool;
 	uint16_t used[CGN_L4_COUNT]; // ports that mappings use
-	uint16_t n_resting; // ports in hold-down, of the three number spaces together
+	uint16_t slot; // of the plan, of a preset block
+	uint32_t n_resting; // ports in hold-down, of the three number spaces together
 	uint32_t since_s; // lent or given back at
 	uint32_t next; // subscriber's list (lent or resting); the caller's to link
 	uint32_t rest_next, rest_prev; // resting blocks, oldest first
 	uint32_t bits; // index of its first word in portblocks.port_bits
-	int64_t lent_at; // Unix time, s; the caller's
+	uint32_t lent_at; // Unix time, s (until 2106); the caller's
 };
 _Static_assert(sizeof(struct portblock) == 48, "there are millions of blocks");
 
 // One external address, or a port range of one, that this worker owns.
 struct portblock_address {
 	uint32_t address;
+	uint32_t external; // its number in the plan, of a deterministic pool
 	uint16_t pool;
 	uint16_t first_port; // of its first block
 	uint32_t first_block, n_blocks;
@@ -53,29 +62,46 @@ struct portblock_address {
 	uint32_t avail_pos; // place in its pool's list of addresses with a free block
 };
 
+// A bitmap is n_port_words over the ports and then, when those are many, n_full_words over them (1 =
+// word without a free port). A block has one bitmap per protocol.
+struct portblock_shape {
+	uint16_t n_ports, n_port_words, n_full_words;
+};
+
 struct portblock_pool {
 	uint16_t block_size;
-	uint8_t shift; // log2(block_size)
-	// A bitmap is n_port_words over the ports and then, when those are many, n_full_words over
-	// them (1 = word without a free port). A block has one bitmap per protocol.
-	uint16_t n_port_words, n_full_words;
+	struct portblock_shape shape, preset_shape;
 	uint32_t *avail; // addresses with a free block, in no order
 	uint32_t n_avail;
-	uint32_t n_total, n_lent, n_resting; // blocks; reserved ones in none
+	uint32_t n_total, n_lent, n_resting; // blocks; reserved and preset ones in none
 	uint64_t n_ports_used;
+
+	// preset blocks
+	const struct cgn_det *det; // NULL: a dynamic pool
+	uint32_t *preset_number; // of the subscriber, ascending
+	uint32_t preset_first; // its block; the others follow in the same order
+	uint32_t n_presets, n_presets_lent, n_presets_resting;
 };
 
 // What portblocks_init() is given.
+struct portblock_preset_spec {
+	uint32_t number; // of the subscriber
+	uint32_t address; // index of a portblock_address_spec
+	uint16_t slot; // of this address
+};
 struct portblock_pool_spec {
 	uint16_t block_size;
 	const struct cgn_port_range *reserved;
 	uint32_t n_reserved;
+	const struct cgn_det *det; // of a deterministic pool; outlives the blocks
+	const struct portblock_preset_spec *presets; // ascending by number
+	uint32_t n_presets;
 };
 struct portblock_address_spec {
 	uint32_t address;
 	uint16_t pool;
 	uint16_t first_port;
-	uint32_t n_blocks;
+	uint32_t n_blocks; // without preset ones
 	const struct cgn_port_range *reserved; // never given out of this address
 	uint32_t n_reserved;
 };
@@ -90,7 +116,7 @@ struct portblocks {
 	uint32_t rest_first, rest_last;
 };
 
-// All blocks are free but the reserved ones. Returns 0 or -ENOMEM.
+// All blocks are free, or preset, but the reserved ones. Returns 0 or -ENOMEM.
 int portblocks_init(struct portblocks *pb, const struct portblock_pool_spec *pools,
 	uint32_t n_pools, const struct portblock_address_spec *addresses, uint32_t n_addresses,
 	int socket);
@@ -104,9 +130,18 @@ uint32_t portblock_pick_address(const struct portblocks *pb, uint32_t pool, stru
 uint32_t portblock_take(
 	struct portblocks *pb, uint32_t address, uint32_t sub, struct rng *rng, uint32_t now_s);
 
-// A free block that rests since `since_s`, as the last run left it; `sub` is its last subscriber.
+// A free or preset block that rests since `since_s`, as the last run left it; `sub` is its last subscriber.
 // Only at start, oldest first.
 void portblock_begin_resting(struct portblocks *pb, uint32_t block, uint32_t sub, uint32_t since_s);
+
+// The preset block of a subscriber of the plan; PORTBLOCK_NONE when it is another worker's.
+uint32_t portblock_preset(const struct portblocks *pb, uint32_t pool, uint32_t number);
+
+// Lends an idle preset block to its subscriber.
+void portblock_take_preset(struct portblocks *pb, uint32_t block, uint32_t sub, uint32_t now_s);
+
+// A resting block rests from `since_s` on, if that is later. Only at start.
+void portblock_rest_longer(struct portblocks *pb, uint32_t block, uint32_t since_s);
 
 // Lends a resting block to its last subscriber again. Its ports that still rest go on resting.
 void portblock_retake(struct portblocks *pb, uint32_t block, uint32_t now_s);
@@ -114,7 +149,7 @@ void portblock_retake(struct portblocks *pb, uint32_t block, uint32_t now_s);
 // Gives a lent block back: it rests from now on. No port of it may be in use.
 void portblock_give(struct portblocks *pb, uint32_t block, uint32_t now_s);
 
-// The next block whose rest is over (now_s - since_s >= hold_s); it is FREE afterwards, its `sub`
+// The next block whose rest is over (now_s - since_s >= hold_s); it is FREE or PRESET afterwards, its `sub`
 // and `next` still say what they did. PORTBLOCK_NONE when there is none. The caller frees the ports
 // that rested in it first (their rest ends no later); until then the block rests on.
 uint32_t portblock_rested(struct portblocks *pb, uint32_t now_s, uint32_t hold_s);
@@ -139,13 +174,32 @@ static inline uint32_t portblock_used(const struct portblock *b)
 	return (uint32_t)b->used[0] + b->used[1] + b->used[2];
 }
 
+static inline bool portblock_is_preset(const struct portblock *b)
+{
+	return b->slot != PORTBLOCK_NO_SLOT;
+}
+
+static inline const struct portblock_shape *portblock_shape(
+	const struct portblocks *pb, const struct portblock *b)
+{
+	const struct portblock_pool *pool = &pb->pool[b->pool];
+
+	return portblock_is_preset(b) ? &pool->preset_shape : &pool->shape;
+}
+
+// The ports of a block: every step-th from first to last; step 0: some of those.
+struct cgn_det_span portblock_span(const struct portblocks *pb, uint32_t block);
+
+// Whether the port is one of the block's.
+bool portblock_has_port(const struct portblocks *pb, uint32_t block, uint16_t port);
+
 // Fetches the bitmap that a port of a block will be searched in.
 static inline void portblock_prefetch_bits(
 	const struct portblocks *pb, uint32_t block, enum cgn_l4 l4)
 {
 	const struct portblock *b = &pb->block[block];
-	const struct portblock_pool *pool = &pb->pool[b->pool];
+	const struct portblock_shape *shape = portblock_shape(pb, b);
 
-	cgn_prefetch_w(
-		pb->port_bits + b->bits + l4 * (uint32_t)(pool->n_port_words + pool->n_full_words));
+	cgn_prefetch_w(pb->port_bits + b->bits +
+		l4 * (uint32_t)(shape->n_port_words + shape->n_full_words));
 }

@@ -214,19 +214,34 @@ static struct snapshot_pool_address *pool_address_of(const struct snapshot *s, u
 	return &s->pool_address[r->first_address + (address - r->first)];
 }
 
+uint32_t snapshot_blocks(
+	const struct snapshot *s, const struct snapshot_pool_address *a, uint16_t *first_port)
+{
+	const struct cgn_pool *pool = &s->config->pools[a->pool];
+
+	if (s->det[a->pool])
+		return cgn_det_blocks(s->det[a->pool], a->external, first_port);
+	*first_port = pool->ports.first;
+	return (uint32_t)(pool->ports.last - pool->ports.first + 1) / pool->block_size;
+}
+
 static uint32_t steer_blocks(
 	const struct snapshot *s, const struct snapshot_pool_address *a, uint16_t port)
 {
-	const struct cgn_pool *pool;
+	const struct cgn_det *det;
+	struct cgn_det_slot slot;
 	uint32_t n_blocks, block;
+	uint16_t first_port;
 
 	if (!a->split)
 		return a->owner;
-	pool = &s->config->pools[a->pool];
-	if (port < pool->ports.first || port > pool->ports.last)
+	det = s->det[a->pool];
+	if (det && cgn_det_find(det, a->external, port, &slot, &block))
+		return steer_internal(s, cgn_det_subscriber(det, cgn_det_holder(det, slot)));
+	n_blocks = snapshot_blocks(s, a, &first_port);
+	if (port < first_port)
 		return steer_worker(&s->external, a->address);
-	n_blocks = snapshot_pool_blocks(pool);
-	block = (uint32_t)(port - pool->ports.first) / pool->block_size;
+	block = (uint32_t)(port - first_port) / s->config->pools[a->pool].block_size;
 	if (block >= n_blocks)
 		return steer_worker(&s->external, a->address);
 	// the inverse of steer_split: the worker w with first(w) <= block < first(w + 1)
@@ -312,6 +327,25 @@ static void place_statics(struct snapshot *s)
 	}
 }
 
+// The plans of deterministic pools say what their addresses lend.
+static bool plan_pools(struct snapshot *s)
+{
+	for (uint32_t p = 0; p < s->config->n_pools; p++) {
+		if (s->config->pools[p].allocation != CGN_ALLOCATION_DETERMINISTIC)
+			continue;
+		s->det[p] = cgn_det_create(s->config, p);
+		if (!s->det[p])
+			return false;
+	}
+	for (uint32_t i = 0; i < s->n_pool_addresses; i++) {
+		struct snapshot_pool_address *a = &s->pool_address[i];
+
+		if (!a->not_lent && s->det[a->pool])
+			a->external = cgn_det_external_number(s->det[a->pool], a->address);
+	}
+	return true;
+}
+
 bool snapshot_address_is_shared(const struct snapshot *s, uint32_t address)
 {
 	const struct snapshot_pool_address *a = pool_address_of(s, address);
@@ -364,6 +398,8 @@ static bool build_pools(struct snapshot *s, const struct steer_plan *plan)
 		}
 	}
 	place_statics(s); // addresses of no pool come behind those of the pools
+	if (!plan_pools(s))
+		return false;
 	deal_out(s, plan->external);
 	return true;
 }
@@ -422,6 +458,8 @@ void snapshot_destroy(struct snapshot *s)
 	}
 	lpm_destroy(s->dest);
 	staticmap_fini(&s->statics);
+	for (uint32_t i = 0; i < CGN_POOLS_MAX; i++)
+		cgn_det_destroy(s->det[i]);
 	free(s->policy);
 	free(s->pool_address);
 	free(s->range);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "cgnat/config.h"
+#include "cgnat/deterministic.h"
 #include "lpm.h"
 #include "mem.h"
 #include "staticmap.h"
@@ -50,10 +51,12 @@ struct snapshot_pool_address {
 	uint32_t address;
 	uint16_t pool;
 	uint8_t owner; // worker; not when split
-	bool split; // one of those left over after equal shares: cut into port ranges, whole blocks
+	bool split; // one of those left over after equal shares: cut into port ranges, whole blocks. In a
+		// deterministic pool all are: preset ports are the worker's who owns the subscriber
 	bool not_lent; // one-to-one, or of no pool: has no blocks
 	bool ask; // who owns it depends on its static mappings
 	uint32_t static_first, n_statics; // its static mappings, in statics.external[]
+	uint32_t external; // its number in the plan, of a deterministic pool
 };
 
 struct prefix_set { // match of a policy: none, few or many prefixes
@@ -79,6 +82,7 @@ struct snapshot {
 	uint32_t n_ranges;
 	struct snapshot_pool_address *pool_address;
 	uint32_t n_pool_addresses;
+	struct cgn_det *det[CGN_POOLS_MAX]; // plans of deterministic pools, else NULL
 	struct snapshot_policy *policy;
 	uint32_t n_policies;
 	uint8_t portless; // what any policy translates by address alone (cgn_portless_bit())
@@ -119,11 +123,9 @@ static inline bool snapshot_source_bad(const struct snapshot *s, uint32_t addres
 const struct snapshot_policy *snapshot_policy_match(const struct snapshot *s, uint32_t source,
 	uint32_t destination, uint8_t protocol, uint16_t destination_port, bool has_ports);
 
-// Blocks of one address of a pool; the first begins at the pool's first port.
-static inline uint32_t snapshot_pool_blocks(const struct cgn_pool *pool)
-{
-	return (uint32_t)(pool->ports.last - pool->ports.first + 1) / pool->block_size;
-}
+// Blocks of an address of a pool, preset ones not counted, and where the first of them begins.
+uint32_t snapshot_blocks(
+	const struct snapshot *s, const struct snapshot_pool_address *a, uint16_t *first_port);
 
 // ---- who owns what (more than one worker)
 
@@ -133,7 +135,8 @@ static inline uint32_t steer_internal(const struct snapshot *s, uint32_t address
 }
 
 // Worker that owns an external address (and port, where the address is split), but for the ports of
-// static mappings. Of other addresses: the one that the devices bring them to.
+// static mappings. Of other addresses: the one that the devices bring them to. Preset ports are their
+// subscriber's worker's.
 uint32_t steer_external(const struct snapshot *s, uint32_t address, uint16_t port);
 
 // Worker that owns an external endpoint (FLOW_KEY). That of a static mapping is its internal

@@ -77,6 +77,7 @@ uint32_t subscriber_create(struct subscribers *s, uint32_t address, uint16_t poo
 		.address = address,
 		.pool = pool,
 		.paired = PORTBLOCK_NONE,
+		.preset = PORTBLOCK_NONE,
 		.lent = PORTBLOCK_NONE,
 		.resting = PORTBLOCK_NONE,
 	};

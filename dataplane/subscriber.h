@@ -19,7 +19,9 @@ struct subscriber {
 	uint32_t address; // internal, host order
 	uint16_t pool, policy; // policy: of the newest mapping
 	uint32_t paired; // index into portblocks.address (RFC 6888 REQ-2), or PORTBLOCK_NONE
-	uint32_t lent, resting; // lists of blocks, linked by portblock.next, oldest lent first
+	uint32_t preset; // its preset block (RFC 7422), or PORTBLOCK_NONE
+	uint32_t lent,
+		resting; // lists of blocks, linked by portblock.next: preset, then oldest lent first
 	uint16_t n_lent, n_resting;
 	uint32_t n_mappings, n_sessions;
 	struct token_bucket rate; // of new-sessions-per-second

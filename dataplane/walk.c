@@ -203,27 +203,29 @@ static bool fill_block(const struct worker *w, const struct cgn_filter *q, uint3
 	const struct portblock *b = &w->blocks.block[block];
 	const struct portblock_address *a = &w->blocks.address[b->address];
 	const struct subscriber *s;
-	uint16_t last;
+	struct cgn_det_span span;
 
 	if (b->state != PORTBLOCK_LENT)
 		return false;
 	s = &w->subscribers.sub[b->sub];
-	last = (uint16_t)(b->first_port + w->blocks.pool[a->pool].block_size - 1);
+	span = portblock_span(&w->blocks, block);
 	if (q->by_subscriber && s->address != q->subscriber)
 		return false;
 	if (q->by_external && a->address != q->external)
 		return false;
-	if (q->by_external_port && (q->external_port < b->first_port || q->external_port > last))
+	if (q->by_external_port && !portblock_has_port(&w->blocks, block, q->external_port))
 		return false;
 	if (q->by_policy && s->policy != q->policy)
 		return false;
 	*out = (struct cgn_walk_block){
 		.subscriber = s->address,
 		.external = a->address,
-		.first_port = b->first_port,
-		.last_port = last,
+		.first_port = span.first,
+		.last_port = span.last,
+		.step = span.step,
+		.preset = portblock_is_preset(b),
 		.pool = a->pool,
-		.ports_used = (uint16_t)portblock_used(b),
+		.ports_used = portblock_used(b),
 		.allocated_at = b->lent_at,
 	};
 	return true;
@@ -233,9 +235,7 @@ static bool fill_block(const struct worker *w, const struct cgn_filter *q, uint3
 static bool has_port(const struct worker *w, const struct subscriber *s, uint16_t port)
 {
 	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
-		const uint16_t first = w->blocks.block[b].first_port;
-
-		if (port >= first && port - first < w->blocks.pool[s->pool].block_size)
+		if (portblock_has_port(&w->blocks, b, port))
 			return true;
 	}
 	return false;

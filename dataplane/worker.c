@@ -71,56 +71,110 @@ static struct cgn_port_range *static_ports(const struct snapshot *s)
 	return ports;
 }
 
-// The address ranges and blocks of every pool that this worker owns.
-static struct portblock_address_spec *block_specs(
-	struct worker *w, const struct cgn_port_range *ports, uint32_t *n_specs)
+// The preset blocks of a deterministic pool's subscribers that are this worker's, by number. Marks
+// in has_preset[] the addresses they are on.
+static struct portblock_preset_spec *preset_specs(
+	const struct worker *w, const struct cgn_det *det, bool *has_preset, uint32_t *n_specs)
+{
+	const uint32_t n = (uint32_t)det->subscribers.n_addresses;
+	struct portblock_preset_spec *specs =
+		mem_take("preset specs", (n + 1) * sizeof(*specs), -1);
+
+	*n_specs = 0;
+	for (uint32_t number = 0; specs && number < n; number++) {
+		const struct cgn_det_slot slot = cgn_det_slot_of(det, number);
+
+		if (steer_internal(w->snapshot, cgn_det_subscriber(det, number)) != w->id)
+			continue;
+		has_preset[slot.external] = true;
+		specs[(*n_specs)++] =
+			(struct portblock_preset_spec){number, slot.external, (uint16_t)slot.slot};
+	}
+	return specs;
+}
+
+// Of every pool what this worker owns: preset blocks in pools[], address ranges and their blocks.
+static struct portblock_address_spec *block_specs(struct worker *w,
+	struct portblock_pool_spec *pools, const struct cgn_port_range *ports, uint32_t *n_specs)
 {
 	const struct snapshot *s = w->snapshot;
-	struct portblock_address_spec *specs =
-		mem_take("block specs", (s->n_pool_addresses + 1) * sizeof(*specs), -1);
-	uint32_t n = 0, record = 0;
+	const size_t room = s->n_pool_addresses + 1;
+	struct portblock_address_spec *specs = mem_take("block specs", room * sizeof(*specs), -1);
+	// by number in the plan of the pool at hand
+	bool *has_preset = mem_take("preset addresses", room * sizeof(*has_preset), -1);
+	uint32_t *spec_of = mem_take("preset addresses", room * sizeof(*spec_of), -1);
+	uint32_t n = 0, record = 0, at = 0;
 
-	if (!specs)
-		return NULL;
-	for (uint32_t i = 0; i < s->n_pool_addresses; i++) {
-		const struct snapshot_pool_address *a = &s->pool_address[i];
-		const struct cgn_pool *pool;
-		uint32_t first = 0, n_blocks, at = record;
+	for (uint32_t p = 0; specs && has_preset && spec_of && p < s->config->n_pools; p++) {
+		const struct cgn_pool *pool = &s->config->pools[p];
+		struct portblock_preset_spec *presets = NULL;
 
-		w->address_of[i] = PORTBLOCK_NONE;
-		if (a->not_lent)
-			continue;
-		pool = &s->config->pools[a->pool];
-		n_blocks = snapshot_pool_blocks(pool);
-		record += n_blocks;
-		if (a->split)
-			steer_split(n_blocks, s->n_workers, w->id, &first, &n_blocks);
-		else if (a->owner != w->id)
-			n_blocks = 0;
-		if (!n_blocks)
-			continue;
-		w->memory_at[n] = at + first;
-		w->address_of[i] = n;
-		specs[n++] = (struct portblock_address_spec){a->address, a->pool,
-			(uint16_t)(pool->ports.first + first * pool->block_size), n_blocks,
-			ports + a->static_first, a->n_statics};
+		if (s->det[p]) {
+			memset(has_preset, 0, room * sizeof(*has_preset));
+			presets = preset_specs(w, s->det[p], has_preset, &pools[p].n_presets);
+			if (!presets)
+				goto err_specs;
+			pools[p].det = s->det[p];
+			pools[p].presets = presets;
+		}
+		for (; at < s->n_pool_addresses && s->pool_address[at].pool == p; at++) {
+			const struct snapshot_pool_address *a = &s->pool_address[at];
+			uint32_t first = 0, n_blocks, n_all;
+			uint16_t first_port;
+
+			w->address_of[at] = PORTBLOCK_NONE;
+			if (a->not_lent)
+				continue;
+			n_all = n_blocks = snapshot_blocks(s, a, &first_port);
+			if (a->split)
+				steer_split(n_blocks, s->n_workers, w->id, &first, &n_blocks);
+			else if (a->owner != w->id)
+				n_blocks = 0;
+			if (n_blocks || (presets && has_preset[a->external])) {
+				w->memory_at[n] = record + first;
+				w->address_of[at] = spec_of[a->external] = n;
+				specs[n++] = (struct portblock_address_spec){a->address, a->pool,
+					(uint16_t)(first_port + first * pool->block_size), n_blocks,
+					ports + a->static_first, a->n_statics};
+			}
+			record += n_all;
+		}
+		for (uint32_t i = 0; i < pools[p].n_presets; i++)
+			presets[i].address = spec_of[presets[i].address];
+		if (s->det[p]) {
+			w->memory_presets[p] = record;
+			record += (uint32_t)s->det[p]->subscribers.n_addresses;
+		}
 	}
+	if (!specs || !has_preset || !spec_of)
+		goto err_specs;
+	for (; at < s->n_pool_addresses; at++)
+		w->address_of[at] = PORTBLOCK_NONE; // of static mappings alone
+	mem_give(has_preset);
+	mem_give(spec_of);
 	*n_specs = n;
 	return specs;
+
+err_specs:
+	mem_give(has_preset);
+	mem_give(spec_of);
+	mem_give(specs);
+	return NULL;
 }
 
 static int blocks_create(struct worker *w, const struct worker_spec *spec)
 {
 	const struct cgn_config *config = spec->snapshot->config;
-	struct portblock_pool_spec pools[CGN_POOLS_MAX];
+	struct portblock_pool_spec pools[CGN_POOLS_MAX] = {0};
 	struct portblock_address_spec *addresses;
 	struct cgn_port_range *ports;
 	uint32_t n_addresses;
 	int rc;
 
 	for (uint32_t i = 0; i < config->n_pools; i++) {
-		pools[i] = (struct portblock_pool_spec){config->pools[i].block_size,
-			config->pools[i].reserved, config->pools[i].n_reserved};
+		pools[i] = (struct portblock_pool_spec){.block_size = config->pools[i].block_size,
+			.reserved = config->pools[i].reserved,
+			.n_reserved = config->pools[i].n_reserved};
 	}
 	const size_t bytes = (spec->snapshot->n_pool_addresses + 1) * sizeof(uint32_t);
 
@@ -131,10 +185,12 @@ static int blocks_create(struct worker *w, const struct worker_spec *spec)
 	ports = static_ports(spec->snapshot);
 	if (!ports)
 		return -1;
-	addresses = block_specs(w, ports, &n_addresses);
+	addresses = block_specs(w, pools, ports, &n_addresses);
 	rc = addresses ? portblocks_init(&w->blocks, pools, config->n_pools, addresses, n_addresses,
 				 spec->socket)
 		       : -1;
+	for (uint32_t i = 0; i < config->n_pools; i++)
+		mem_give((void *)(uintptr_t)pools[i].presets);
 	mem_give(addresses);
 	mem_give(ports);
 	return rc;
@@ -248,19 +304,47 @@ void worker_destroy(struct worker *w)
 	mem_give(w);
 }
 
+// Port blocks of one pool, preset ones not counted, and those. False when memory is short.
+static bool blocks_of_pool(
+	const struct cgn_config *config, uint32_t p, uint64_t *n_blocks, uint64_t *n_presets)
+{
+	const struct cgn_pool *pool = &config->pools[p];
+	struct cgn_det *det;
+	uint64_t n = 0;
+	uint16_t first;
+
+	*n_blocks = *n_presets = 0;
+	if (pool->allocation == CGN_ALLOCATION_DYNAMIC) {
+		for (uint32_t i = 0; i < pool->n_ranges; i++)
+			n += pool->ranges[i].last - pool->ranges[i].first + 1;
+		*n_blocks = n * ((pool->ports.last - pool->ports.first + 1u) / pool->block_size);
+		return true;
+	}
+	det = cgn_det_create(config, p);
+	if (!det)
+		return false;
+	for (uint32_t e = 0; e < det->external.n_addresses; e++)
+		*n_blocks += cgn_det_blocks(det, e, &first);
+	*n_presets = det->subscribers.n_addresses;
+	cgn_det_destroy(det);
+	return true;
+}
+
 uint32_t cgn_dataplane_blocks(const struct cgn_config *config)
 {
-	uint32_t n = 0;
+	uint64_t n = 0, n_blocks, n_presets;
 
 	for (uint32_t p = 0; p < config->n_pools; p++) {
-		const struct cgn_pool *pool = &config->pools[p];
-
-		for (uint32_t i = 0; i < pool->n_ranges; i++) {
-			n += (pool->ranges[i].last - pool->ranges[i].first + 1) *
-				snapshot_pool_blocks(pool);
-		}
+		if (!blocks_of_pool(config, p, &n_blocks, &n_presets))
+			return 0; // worker_restore() says that they are too few
+		n += n_blocks + n_presets;
 	}
-	return n;
+	return (uint32_t)n;
+}
+
+static uint64_t block_bytes(uint32_t n_ports)
+{
+	return sizeof(struct portblock) + CGN_L4_COUNT * 8ull * ((n_ports + 63) / 64 + 1);
 }
 
 uint64_t cgn_dataplane_table_bytes(const struct cgn_config *config)
@@ -273,17 +357,15 @@ uint64_t cgn_dataplane_table_bytes(const struct cgn_config *config)
 		rest_bytes(rests_for(config)) +
 		subscribers_bytes(share(config->runtime.max_subscribers, n_workers)) +
 		neigh_bytes(neighbours_for(config)) + syn_bytes() + fragmap_bytes();
-	uint64_t blocks = 0;
+	uint64_t blocks = 0, n_blocks, n_presets;
 
 	for (uint32_t p = 0; p < config->n_pools; p++) {
 		const struct cgn_pool *pool = &config->pools[p];
-		uint64_t n = 0;
 
-		for (uint32_t i = 0; i < pool->n_ranges; i++)
-			n += pool->ranges[i].last - pool->ranges[i].first + 1;
-		blocks += n * snapshot_pool_blocks(pool) *
-			(sizeof(struct portblock) +
-				CGN_L4_COUNT * 8ull * ((pool->block_size + 63) / 64 + 1));
+		if (blocks_of_pool(config, p, &n_blocks, &n_presets))
+			blocks += n_blocks * block_bytes(pool->block_size) +
+				n_presets *
+					(block_bytes(pool->deterministic.ports) + sizeof(uint32_t));
 	}
 	return n_workers * each + blocks + (n_workers > 1 ? claims_bytes(n_workers) : 0);
 }
@@ -301,30 +383,84 @@ static void clock_set(struct worker *w, uint64_t now_ns)
 	}
 }
 
-// The block of this worker that covers a port of an external address; PORTBLOCK_NONE.
-static uint32_t block_at(const struct worker *w, uint32_t external, uint32_t port)
+// The number in `blocks` of an external address; PORTBLOCK_NONE when nothing of it is this worker's.
+static uint32_t blocks_address(const struct worker *w, uint32_t external)
 {
 	const uint32_t dest = dest_lookup(w->snapshot, external);
 	const struct snapshot_range *range;
-	const struct portblock_address *a;
-	uint32_t address, size;
 
 	if (DEST_KIND(dest) != DEST_POOL)
 		return PORTBLOCK_NONE;
 	range = &w->snapshot->range[DEST_INDEX(dest)];
-	address = w->address_of[range->first_address + (external - range->first)];
+	return w->address_of[range->first_address + (external - range->first)];
+}
+
+// The block of this worker that covers a port of an external address; PORTBLOCK_NONE.
+static uint32_t block_at(const struct worker *w, uint32_t external, uint32_t port)
+{
+	const uint32_t address = blocks_address(w, external);
+	const struct portblock_address *a;
+	struct cgn_det_slot slot;
+	uint32_t size, i;
+	const struct cgn_det *det;
+
 	if (address == PORTBLOCK_NONE)
 		return PORTBLOCK_NONE;
 	a = &w->blocks.address[address];
+	det = w->snapshot->det[a->pool];
+	if (det && cgn_det_find(det, a->external, (uint16_t)port, &slot, &i))
+		return portblock_preset(&w->blocks, a->pool, cgn_det_holder(det, slot));
 	size = w->blocks.pool[a->pool].block_size;
 	if (port < a->first_port || port >= a->first_port + a->n_blocks * size)
 		return PORTBLOCK_NONE;
 	return a->first_block + (port - a->first_port) / size;
 }
 
+// Are these the preset ports that their subscriber has by the plan of today, too? Nobody else ever
+// gets them.
+static bool is_still_preset(const struct worker *w, const struct cgn_block_record *r)
+{
+	for (uint32_t p = 0; r->shape && p < w->snapshot->config->n_pools; p++) {
+		const struct cgn_det *det = w->snapshot->det[p];
+		const uint32_t number = det ? cgn_det_number(det, r->subscriber) : CGN_DET_NONE;
+		struct cgn_det_slot slot;
+		struct cgn_det_span span;
+
+		if (number == CGN_DET_NONE)
+			continue;
+		slot = cgn_det_slot_of(det, number);
+		span = cgn_det_span(det, slot);
+		if (cgn_det_external(det, slot.external) == r->external &&
+			span.first == r->first_port && span.last == r->last_port &&
+			cgn_det_shape(det, slot.external) == r->shape)
+			return true;
+	}
+	return false;
+}
+
+// Preset ports that lie among each other: all of an address rest, from now. Returns the first port
+// behind them.
+static uint32_t restore_presets(struct worker *w, uint32_t address, bool *done)
+{
+	const struct portblock_address *a = &w->blocks.address[address];
+	const struct cgn_det *det = w->snapshot->det[a->pool];
+	uint16_t first_port;
+
+	for (uint32_t i = 0; !done[address] && i < cgn_det_slots(det, a->external); i++) {
+		const uint32_t block = portblock_preset(&w->blocks, a->pool,
+			cgn_det_holder(det, (struct cgn_det_slot){a->external, i}));
+
+		if (block != PORTBLOCK_NONE)
+			lease_restore(w, block, 0, w->now_s);
+	}
+	done[address] = true;
+	return cgn_det_blocks(det, a->external, &first_port) ? first_port : 65536;
+}
+
 // What the last run left behind rests: from when it was given back, or from now when it was lent
 // until the end. Its holder may have it again if the blocks are still cut in the same way.
-static void restore(struct worker *w, const struct cgn_block_record *r)
+//   done  by address of w->blocks: restore_presets() has been there
+static void restore(struct worker *w, const struct cgn_block_record *r, bool *done)
 {
 	const int64_t now = w->wall_offset_s + w->now_s;
 	uint32_t age = 0;
@@ -333,10 +469,11 @@ static void restore(struct worker *w, const struct cgn_block_record *r)
 		return;
 	if (r->state == CGN_BLOCK_RESTING && now > r->since)
 		age = now - r->since < UINT32_MAX ? (uint32_t)(now - r->since) : UINT32_MAX;
-	if (age > w->timeouts.hold_down || !w->timeouts.hold_down)
+	if (age > w->timeouts.hold_down || !w->timeouts.hold_down || is_still_preset(w, r))
 		return;
 	for (uint32_t port = r->first_port; port <= r->last_port;) {
-		uint32_t block = block_at(w, r->external, port), first, size;
+		uint32_t block = block_at(w, r->external, port);
+		struct cgn_det_span span;
 
 		if (block == PORTBLOCK_NONE) {
 			// the smallest block further, but not past the last port
@@ -344,13 +481,17 @@ static void restore(struct worker *w, const struct cgn_block_record *r)
 									       : port + 16;
 			continue;
 		}
-		first = w->blocks.block[block].first_port;
-		size = w->blocks.pool[w->blocks.block[block].pool].block_size;
+		span = portblock_span(&w->blocks, block);
+		if (span.step != 1) {
+			port = restore_presets(w, w->blocks.block[block].address, done);
+			continue;
+		}
 		lease_restore(w, block,
-			first == r->first_port && first + size - 1 == r->last_port ? r->subscriber
-										   : 0,
+			!r->shape && span.first == r->first_port && span.last == r->last_port
+				? r->subscriber
+				: 0,
 			w->now_s - age);
-		port = first + size;
+		port = span.last + 1u;
 	}
 }
 
@@ -368,6 +509,7 @@ static int by_age(const void *a, const void *b)
 int worker_restore(struct worker *w, const struct cgn_block_memory *memory, uint64_t now_ns)
 {
 	const struct cgn_block_record **order;
+	bool *done;
 
 	if (memory->n_records < cgn_dataplane_blocks(w->snapshot->config))
 		return -EINVAL;
@@ -375,16 +517,21 @@ int worker_restore(struct worker *w, const struct cgn_block_memory *memory, uint
 	if (!memory->n_before)
 		return 0;
 	order = malloc(memory->n_before * sizeof(*order));
-	if (!order)
+	done = calloc(w->blocks.n_addresses + 1, sizeof(*done));
+	if (!order || !done) {
+		free(order);
+		free(done);
 		return -ENOMEM;
+	}
 	for (uint32_t i = 0; i < memory->n_before; i++)
 		order[i] = &memory->before[i];
 	qsort(order, memory->n_before, sizeof(*order), by_age);
 	w->now_s = 0;
 	clock_set(w, now_ns);
 	for (uint32_t i = 0; i < memory->n_before; i++)
-		restore(w, order[i]);
+		restore(w, order[i], done);
 	free(order);
+	free(done);
 	return 0;
 }
 
@@ -424,10 +571,11 @@ static void publish_gauges(struct worker *w)
 	for (uint32_t i = 0; i < w->blocks.n_pools; i++) {
 		const struct portblock_pool *p = &w->blocks.pool[i];
 
-		lent += p->n_lent;
-		resting += p->n_resting;
-		c->pools[i] = (struct cgn_pool_gauges){
-			p->n_total, p->n_lent, p->n_resting, p->n_ports_used};
+		lent += p->n_lent + p->n_presets_lent;
+		resting += p->n_resting + p->n_presets_resting;
+		c->pools[i] = (struct cgn_pool_gauges){p->n_total + p->n_presets,
+			p->n_lent + p->n_presets_lent, p->n_resting + p->n_presets_resting,
+			p->n_ports_used, p->n_presets, p->n_presets_lent, p->n_presets_resting};
 	}
 	c->blocks = lent;
 	c->blocks_held = resting;

@@ -86,6 +86,7 @@ struct worker {
 	struct neigh_table neighbours;
 	struct cgn_block_record *memory; // of all blocks (cgnat/blocks.h), or NULL
 	uint32_t *memory_at; // per address of `blocks`: its first record
+	uint32_t memory_presets[CGN_POOLS_MAX]; // per pool: the record of subscriber 0 of the plan
 	uint32_t
 		*address_of; // per snapshot pool address: its number in `blocks`, or PORTBLOCK_NONE
 	struct fragmap frags;

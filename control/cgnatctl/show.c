@@ -44,7 +44,7 @@ static const struct column block_columns[] = {{"SUBSCRIBER", "subscriber", -15, 
 	{"EXTERNAL", "external_address", -15, TEXT}, {"FIRST", "first_port", 5, NUMBER},
 	{"LAST", "last_port", 5, NUMBER}, {"PORTS-USED", "ports_used", 10, NUMBER},
 	{"WORKER", "worker", 6, NUMBER}, {"ALLOCATED (UTC)", "allocated_at", -19, TIME},
-	{"POOL", "pool", -1, TEXT}, {0}};
+	{"PRESET", "preset", -6, YES}, {"POOL", "pool", -1, TEXT}, {0}};
 static const struct column subscriber_columns[] = {{"SUBSCRIBER", "subscriber", -15, TEXT},
 	{"EXTERNAL", "external_address", -15, TEXT}, {"WORKER", "worker", 6, NUMBER},
 	{"BLOCKS", "blocks", 6, NUMBER}, {"PORTS-USED", "ports_used", 10, NUMBER},

@@ -17,7 +17,9 @@ enum cgn_block_state {
 struct cgn_block_record {
 	uint32_t external, subscriber;
 	uint16_t first_port, last_port;
-	uint32_t state; // enum cgn_block_state; written last
+	uint16_t state; // enum cgn_block_state; written last
+	uint16_t
+		shape; // 0; of preset ports a fingerprint of the plan (RFC 7422): some from first to last
 	int64_t since; // when it got into the state
 };
 _Static_assert(sizeof(struct cgn_block_record) == 24, "the file's records have no gaps");

@@ -46,7 +46,25 @@ struct cgn_interface {
 
 enum cgn_allocation {
 	CGN_ALLOCATION_DYNAMIC,
-	CGN_ALLOCATION_DETERMINISTIC, // RFC 7422; refused by the config check so far
+	CGN_ALLOCATION_DETERMINISTIC, // RFC 7422
+};
+
+// By the numbers of RFC 7422 2.2.
+enum cgn_algorithm {
+	CGN_ALGORITHM_SEQUENTIAL,
+	CGN_ALGORITHM_STAGGERED,
+	CGN_ALGORITHM_ROUND_ROBIN,
+	CGN_ALGORITHM_INTERLACED,
+	CGN_ALGORITHM_CRYPTOGRAPHIC,
+};
+
+#define CGN_DET_KEY_BYTES 16
+
+struct cgn_deterministic { // only with CGN_ALLOCATION_DETERMINISTIC
+	enum cgn_algorithm algorithm;
+	uint16_t ports; // of each subscriber, a multiple of 16
+	bool include_boundaries; // network and broadcast addresses are subscribers, too
+	uint8_t key[CGN_DET_KEY_BYTES]; // only with CGN_ALGORITHM_CRYPTOGRAPHIC
 };
 
 struct cgn_pool {
@@ -56,10 +74,11 @@ struct cgn_pool {
 	struct cgn_port_range ports;
 	enum cgn_allocation allocation;
 	uint16_t block_size; // ports, power of two, 16..16384
-	uint16_t max_blocks; // per subscriber
+	uint16_t max_blocks; // per subscriber; deterministic: its preset ports count as one
 	struct cgn_port_range *reserved; // never given out; sorted, merged
 	uint32_t n_reserved;
 	uint16_t first_block_reserve; // per cent of the blocks that only first blocks may come from
+	struct cgn_deterministic deterministic;
 };
 
 enum cgn_action {

@@ -38,8 +38,8 @@
 	X(sessions_expired, "sessions ended by their timer") \
 	X(sessions_cleared, "sessions ended by an operator's clear") \
 	X(subscribers_created, "subscribers who got their first block") \
-	X(blocks_allocated, "port blocks lent to a subscriber") \
-	X(blocks_released, "port blocks given back by a subscriber") \
+	X(blocks_allocated, "port blocks lent to a subscriber; preset ones are not counted") \
+	X(blocks_released, "port blocks given back by a subscriber; preset ones are not counted") \
 	X(ports_reclaimed, "resting ports taken up again by the same internal endpoint") \
 	X(rests_cut_short, "ports whose hold-down ended early because too many rest") \
 	X(handoffs, "packets handed to the worker that owns them") \
@@ -72,7 +72,9 @@ struct cgn_interface_counters {
 };
 
 struct cgn_pool_gauges {
-	uint64_t blocks_total, blocks_used, blocks_held, ports_used;
+	uint64_t blocks_total, blocks_used, blocks_held,
+		ports_used; // preset blocks are counted, too
+	uint64_t presets_total, presets_used, presets_held;
 };
 
 // A worker's block: worker: w, control: r.

@@ -107,7 +107,10 @@ struct cgn_walk_session {
 struct cgn_walk_block {
 	uint32_t subscriber, external;
 	uint16_t first_port, last_port;
-	uint16_t pool, ports_used; // ports used: of the three number spaces together
+	uint32_t step; // the ports of a preset block: every step-th; 0: scattered
+	bool preset;
+	uint16_t pool;
+	uint32_t ports_used; // of the three number spaces together
 	int64_t allocated_at; // Unix time, s
 };
 

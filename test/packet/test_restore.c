@@ -29,7 +29,7 @@ static void crash(void **state)
 static void record(enum cgn_block_state block_state, uint32_t subscriber, int64_t age)
 {
 	then[0] = (struct cgn_block_record){
-		X1, subscriber, 1024, 1087, block_state, time(NULL) - age};
+		X1, subscriber, 1024, 1087, block_state, 0, time(NULL) - age};
 }
 
 static struct frame from(uint32_t host)
@@ -160,15 +160,15 @@ static void nonsense_does_no_harm(void **state)
 		if (i % 2)
 			then[i].external = X1;
 	}
-	then[0] = (struct cgn_block_record){X1, ALICE, 65535, 65535, CGN_BLOCK_LENT, 0};
-	then[1] = (struct cgn_block_record){X1, ALICE, 0, 65535, CGN_BLOCK_LENT, 0};
+	then[0] = (struct cgn_block_record){X1, ALICE, 65535, 65535, CGN_BLOCK_LENT, 0, 0};
+	then[1] = (struct cgn_block_record){X1, ALICE, 0, 65535, CGN_BLOCK_LENT, 0, 0};
 	start(NULL, 64);
 	pass_out(from(BOB)); // there are other addresses
 }
 
 static void an_overlap_of_a_few_ports_is_seen(void **state)
 {
-	then[0] = (struct cgn_block_record){X1, ALICE, 1020, 1083, CGN_BLOCK_LENT, time(NULL)};
+	then[0] = (struct cgn_block_record){X1, ALICE, 1020, 1083, CGN_BLOCK_LENT, 0, time(NULL)};
 	start("  - {name: p, addresses: [203.0.113.1], ports: 1080-1143, block-size: 64}", 1);
 	assert_int_equal(gauge(blocks_held), 1);
 	refused(BOB, CGN_DROP_POOL_FULL);
@@ -185,7 +185,7 @@ static void those_who_rest_leave_room_for_others(void **state)
 {
 	for (unsigned i = 0; i < 128; i++) {
 		then[i] = (struct cgn_block_record){X1, CAROL + 1 + i, (uint16_t)(1024 + 64 * i),
-			(uint16_t)(1024 + 64 * i + 63), CGN_BLOCK_LENT, time(NULL)};
+			(uint16_t)(1024 + 64 * i + 63), CGN_BLOCK_LENT, 0, time(NULL)};
 	}
 	start(NULL, 128);
 	assert_int_equal(gauge(blocks_held), 128);

@@ -63,7 +63,7 @@ static void the_next_start_reads_what_was_written(void **state)
 	open_file(&f, 10);
 	assert_int_equal(f.memory.n_before, 0);
 	commit(&f);
-	f.memory.records[9] = (struct cgn_block_record){1, 2, 3, 4, CGN_BLOCK_LENT, 5};
+	f.memory.records[9] = (struct cgn_block_record){1, 2, 3, 4, CGN_BLOCK_LENT, 0, 5};
 	blockfile_close(&f);
 
 	open_file(&f, 20); // another configuration

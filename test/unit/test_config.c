@@ -669,6 +669,58 @@ static void questionable_values_are_warnings(void **state)
 	outcome_fini(&o);
 }
 
+static void a_deterministic_pool_is_read(void **state)
+{
+	struct outcome o = parse_good(INTERFACES
+		"pools:\n"
+		"- {name: a, addresses: [203.0.113.0/28], allocation: deterministic, block-size: 512}\n"
+		"- {name: b, addresses: [198.51.100.1], allocation: deterministic, deterministic: {ports: 4032, "
+		"algorithm: cryptographic, key: 0123456789abcdefFEDCBA9876543210, "
+		"include-boundary-addresses: true}}\n"
+		"policies:\n"
+		"- {name: a, pool: a, match: {source: [100.64.0.0/24]}}\n"
+		"- {name: b, pool: b, match: {source: [100.65.0.0/30]}}\n");
+	const struct cgn_pool *p = o.config->pools;
+
+	assert_int_equal(o.warnings.n, 0);
+	assert_int_equal(p[0].allocation, CGN_ALLOCATION_DETERMINISTIC);
+	assert_int_equal(p[0].deterministic.algorithm, CGN_ALGORITHM_SEQUENTIAL);
+	assert_int_equal(p[0].deterministic.ports, 512); // as block-size
+	assert_false(p[0].deterministic.include_boundaries);
+	assert_int_equal(p[1].deterministic.algorithm, CGN_ALGORITHM_CRYPTOGRAPHIC);
+	assert_int_equal(p[1].deterministic.ports, 4032);
+	assert_true(p[1].deterministic.include_boundaries);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(p[1].deterministic.key[i], 0x01 + 0x22 * i);
+		assert_int_equal(p[1].deterministic.key[15 - i], 0x10 + 0x22 * i);
+	}
+	outcome_fini(&o);
+}
+
+static void too_little_overflow_is_a_warning(void **state)
+{
+	static const char *const warnings[] = {
+		"t:6:3: pools[0]: no overflow block of 256 fits behind 16 subscribers on an address, "
+		"their 4032 ports are all they get (max-blocks: 1 says the same)",
+		"t:7:3: pools[1]: 1 overflow blocks on an address are too few for 3 workers, some "
+		"subscribers get none",
+	};
+	struct outcome o = parse_good(
+		"runtime: {worker-lcores: 1-3}\n" INTERFACES "pools:\n"
+		"- {name: a, addresses: [203.0.113.1], allocation: deterministic, deterministic: {ports: 4032}}\n"
+		"- {name: b, addresses: [203.0.113.2], allocation: deterministic, block-size: 4096, deterministic: {ports: 4032}}\n"
+		"- {name: c, addresses: [203.0.113.3], allocation: deterministic, max-blocks: 1, deterministic: {ports: 4032}}\n"
+		"policies:\n"
+		"- {name: a, pool: a, match: {source: [100.64.0.0/29, 100.64.0.8/29, 100.64.1.0/31]}}\n"
+		"- {name: b, pool: b, match: {source: [100.65.0.0/28]}}\n"
+		"- {name: c, pool: c, match: {source: [100.66.0.0/29, 100.66.0.8/29, 100.66.1.0/31]}}\n");
+
+	for (unsigned i = 0; i < o.warnings.n && i < sizeof(warnings) / sizeof(warnings[0]); i++)
+		assert_string_equal(o.warnings.lines[i], warnings[i]);
+	assert_int_equal(o.warnings.n, sizeof(warnings) / sizeof(warnings[0]));
+	outcome_fini(&o);
+}
+
 static void services_and_rests_below_the_rfcs_are_warnings(void **state)
 {
 	static const char *const warnings[] = {
@@ -876,6 +928,8 @@ int main(void)
 		cmocka_unit_test(many_static_mappings_are_checked_quickly),
 		cmocka_unit_test(a_static_host_that_no_policy_knows_is_a_warning),
 		cmocka_unit_test(questionable_values_are_warnings),
+		cmocka_unit_test(a_deterministic_pool_is_read),
+		cmocka_unit_test(too_little_overflow_is_a_warning),
 		cmocka_unit_test(services_and_rests_below_the_rfcs_are_warnings),
 		cmocka_unit_test(warnings_and_the_error_count_may_be_left_out),
 		cmocka_unit_test(long_lists_are_fine),
