@@ -183,6 +183,8 @@ void cgn_config_free(struct cgn_config *c)
 		free(c->interfaces[i].device);
 		free(c->interfaces[i].addresses);
 		free(c->interfaces[i].routes);
+		free(c->interfaces[i].addresses6);
+		free(c->interfaces[i].routes6);
 	}
 	free(c->interfaces);
 	for (uint32_t i = 0; i < c->n_pools; i++) {

@@ -367,6 +367,7 @@ void config_check(struct report *r, struct node *root, struct cgn_config *c)
 	check_roles(r, root, c);
 	check_devices(r, root, c);
 	check_addresses(r, root, c);
+	check_ipv6(r, root, c);
 	for (uint32_t i = 0; i < c->n_pools; i++)
 		check_pool_ports(r, node_item(pools, i), &c->pools[i], c->runtime.n_workers);
 	check_timeouts(r, root, c);

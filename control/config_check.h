@@ -16,3 +16,6 @@ void check_hold_down(struct report *r, struct node *root, const struct cgn_confi
 
 // Interfaces, routes and pool addresses: part of config_check().
 void check_addresses(struct report *r, struct node *root, const struct cgn_config *config);
+
+// The same for IPv6: interfaces and routes.
+void check_ipv6(struct report *r, struct node *root, const struct cgn_config *config);

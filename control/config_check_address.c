@@ -2,6 +2,7 @@
 // No address may mean two things: ours, a neighbour's, a subscriber's, a pool's.
 #include "config.h"
 #include "config_check.h"
+#include "config_ipv6.h"
 #include "config_value.h"
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +106,8 @@ static struct places check_interfaces(
 	own.list = report_alloc(
 		r, CGN_INTERFACES_MAX * CONFIG_INTERFACE_ADDRESSES_MAX * sizeof(*own.list));
 	for (uint32_t i = 0; i < c->n_interfaces; i++) {
-		const struct node *addresses = node_get(node_item(list, i), "addresses");
+		const struct node *addresses =
+			node_family(r, node_get(node_item(list, i), "addresses"), false);
 
 		for (uint32_t j = 0; j < c->interfaces[i].n_addresses; j++) {
 			const struct cgn_prefix *prefix = &c->interfaces[i].addresses[j];
@@ -140,10 +142,9 @@ static int compare_routes(const void *a, const void *b)
 	return x->order < y->order ? -1 : x->order > y->order;
 }
 
-static void check_via(struct report *r, const struct node *interface, uint32_t owner, uint32_t via,
+static void check_via(struct report *r, const struct node *addresses, uint32_t owner, uint32_t via,
 	struct node *n, const struct places *own)
 {
-	const struct node *addresses = node_get(interface, "addresses");
 	bool is_on_link = false;
 
 	for (uint32_t i = 0; i < own->n; i++) {
@@ -200,7 +201,9 @@ static void check_routes(struct report *r, const struct node *root, const struct
 	places = report_alloc(r, n_max * sizeof(*places));
 	for (uint32_t i = 0; i < c->n_interfaces; i++) {
 		const struct node *interface = node_item(list, i);
-		const struct node *routes = node_get(interface, "routes");
+		const struct node *routes = node_family(r, node_get(interface, "routes"), false);
+		const struct node *addresses =
+			node_family(r, node_get(interface, "addresses"), false);
 
 		for (uint32_t j = 0; j < c->interfaces[i].n_routes; j++) {
 			const struct cgn_route *route = &c->interfaces[i].routes[j];
@@ -214,7 +217,7 @@ static void check_routes(struct report *r, const struct node *root, const struct
 				break;
 			}
 			if (node_ok(via))
-				check_via(r, interface, i, route->via, via, own);
+				check_via(r, addresses, i, route->via, via, own);
 			if (!node_ok(prefix))
 				continue;
 			check_route_prefix(r, &route->prefix, prefix, own);
@@ -352,7 +355,8 @@ static void check_vias_against_pools(struct report *r, const struct node *root,
 	const struct node *list = node_get(root, "interfaces");
 
 	for (uint32_t i = 0; i < c->n_interfaces; i++) {
-		const struct node *routes = node_get(node_item(list, i), "routes");
+		const struct node *routes =
+			node_family(r, node_get(node_item(list, i), "routes"), false);
 
 		for (uint32_t j = 0; j < c->interfaces[i].n_routes; j++) {
 			struct node *via = node_get(node_item(routes, j), "via");

@@ -119,17 +119,27 @@ static void write_runtime(json_t *sections, const struct cgn_config *c)
 static void write_interface(json_t *sections, const struct cgn_interface *i)
 {
 	json_t *s = begin(sections, "interfaces[%s]", i->name);
-	char prefix[TEXT_RANGE_MAX], via[TEXT_ADDRESS_MAX], text[64];
-	struct list routes = {0};
+	char prefix[TEXT_PREFIX6_MAX], via[TEXT_ADDRESS6_MAX], text[128];
+	struct list addresses = {0}, routes = {0};
 
 	put(s, "role", "%s", i->role == CGN_INTERNAL ? "internal" : "external");
 	put(s, "device", "%s", i->device);
-	put_prefixes(s, "addresses", i->addresses, i->n_addresses);
+	for (uint32_t a = 0; a < i->n_addresses; a++)
+		list_add(&addresses, text_prefix(prefix, &i->addresses[a]));
+	for (uint32_t a = 0; a < i->n_addresses6; a++)
+		list_add(&addresses, text_prefix6(prefix, &i->addresses6[a]));
+	list_end(&addresses, s, "addresses");
 	put(s, "mtu", "%u", i->mtu);
 	put(s, "vlan", "%u", i->vlan);
 	for (uint32_t r = 0; r < i->n_routes; r++) {
 		snprintf(text, sizeof(text), "%s via %s", text_prefix(prefix, &i->routes[r].prefix),
 			text_address(via, i->routes[r].via));
+		list_add(&routes, text);
+	}
+	for (uint32_t r = 0; r < i->n_routes6; r++) {
+		snprintf(text, sizeof(text), "%s via %s",
+			text_prefix6(prefix, &i->routes6[r].prefix),
+			text_address6(via, &i->routes6[r].via));
 		list_add(&routes, text);
 	}
 	list_end(&routes, s, "routes");

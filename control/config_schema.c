@@ -2,6 +2,7 @@
 #include "config_schema.h"
 #include "config.h"
 #include "config_deterministic.h"
+#include "config_ipv6.h"
 #include "config_static.h"
 #include "config_value.h"
 #include <arpa/inet.h>
@@ -239,49 +240,15 @@ static void read_device(struct report *r, struct node *n, const struct field *f,
 		node_error(r, n, "\"%s\" is not a device, %s is allowed", node_shown(r, n), what);
 }
 
-static void read_interface_prefix(struct report *r, struct node *n, void *item)
-{
-	value_interface_prefix(r, n, item);
-}
-
 static void read_interface_addresses(
 	struct report *r, struct node *n, const struct field *f, void *to)
 {
-	static const struct list_spec spec = {"addresses", sizeof(struct cgn_prefix), true,
-		CONFIG_INTERFACE_ADDRESSES_MAX, read_interface_prefix};
-	struct cgn_interface *i = to;
-
-	i->addresses = value_list(r, n, &spec, &i->n_addresses);
-}
-
-static void read_route_prefix(struct report *r, struct node *n, const struct field *f, void *to)
-{
-	value_prefix(r, n, to);
-}
-
-static void read_route_via(struct report *r, struct node *n, const struct field *f, void *to)
-{
-	value_address(r, n, to);
-}
-
-static void read_route(struct report *r, struct node *n, void *item)
-{
-	static const struct field fields[] = {
-		{"prefix", read_route_prefix, offsetof(struct cgn_route, prefix),
-			.is_required = true},
-		{"via", read_route_via, offsetof(struct cgn_route, via), .is_required = true},
-	};
-
-	value_map(r, n, fields, LEN(fields), item);
+	value_interface_addresses(r, n, to);
 }
 
 static void read_routes(struct report *r, struct node *n, const struct field *f, void *to)
 {
-	static const struct list_spec spec = {
-		"routes", sizeof(struct cgn_route), false, CONFIG_ROUTES_MAX, read_route};
-	struct cgn_interface *i = to;
-
-	i->routes = value_list(r, n, &spec, &i->n_routes);
+	value_interface_routes(r, n, to);
 }
 
 static void read_interface(struct report *r, struct node *n, void *item)

@@ -2,6 +2,7 @@
 // An endpoint may have one meaning: overlaps are found by sorting, as there may be many thousands.
 #include "config_static.h"
 #include "config.h"
+#include "config_ipv6.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -271,7 +272,8 @@ static struct ranges via_ranges(
 		n += c->interfaces[i].n_routes;
 	l.list = report_alloc(r, n * sizeof(*l.list));
 	for (uint32_t i = 0; i < c->n_interfaces; i++) {
-		const struct node *routes = node_get(node_item(list, i), "routes");
+		const struct node *routes =
+			node_family(r, node_get(node_item(list, i), "routes"), false);
 
 		for (uint32_t j = 0; j < c->interfaces[i].n_routes; j++) {
 			const struct node *via = node_get(node_item(routes, j), "via");
@@ -302,9 +304,13 @@ static void check_against_interfaces(struct report *r, struct node *n, uint32_t 
 		const struct node *addresses = node_get(node_item(list, i), "addresses");
 		const bool role_ok = node_ok(node_get(node_item(list, i), "role"));
 
-		for (uint32_t j = 0; j < c->interfaces[i].n_addresses; j++) {
+		for (uint32_t j = 0, at = 0; j < c->interfaces[i].n_addresses; j++, at++) {
 			const struct cgn_prefix *a = &c->interfaces[i].addresses[j];
-			const struct node *place = node_item(addresses, j);
+			const struct node *place;
+
+			while (node_is_ipv6(node_item(addresses, at)))
+				at++;
+			place = node_item(addresses, at);
 
 			if (!node_ok(place) || !node_ok(n))
 				continue;

@@ -354,7 +354,7 @@ static bool parse_prefix(const char *text, uint32_t *address, int *length)
 static void not_an_address(struct report *r, struct node *n, const char *what)
 {
 	if (is_ipv6(n->text))
-		node_error(r, n, "%s is IPv6, which is not supported yet", node_shown(r, n));
+		node_error(r, n, "%s is IPv6, %s is allowed", node_shown(r, n), what);
 	else
 		node_error(r, n, "\"%s\" cannot be read, %s is allowed", node_shown(r, n), what);
 }

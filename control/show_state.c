@@ -5,6 +5,7 @@
 #include "text.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -133,10 +134,18 @@ static json_t *interface_json(const struct cgn_interface *i,
 	const struct cgn_interface_counters *count, const struct cgn_link_status *link)
 {
 	json_t *object = json_object(), *addresses = json_array();
-	char mac[18], prefix[TEXT_RANGE_MAX];
+	static const uint8_t no_mac[6];
+	char mac[18], prefix[TEXT_PREFIX6_MAX];
 
 	for (uint32_t a = 0; a < i->n_addresses; a++)
 		append(&addresses, json_string(text_prefix(prefix, &i->addresses[a])));
+	for (uint32_t a = 0; a < i->n_addresses6; a++)
+		append(&addresses, json_string(text_prefix6(prefix, &i->addresses6[a])));
+	if (i->n_addresses6 && memcmp(link->mac, no_mac, sizeof(no_mac))) {
+		const struct cgn_prefix6 own = {cgn_ipv6_link_local(link->mac), 64};
+
+		append(&addresses, json_string(text_prefix6(prefix, &own)));
+	}
 	snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", link->mac[0], link->mac[1],
 		link->mac[2], link->mac[3], link->mac[4], link->mac[5]);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "text.h"
+#include <arpa/inet.h>
 #include <stdio.h>
 
 const char *text_address(char out[TEXT_ADDRESS_MAX], uint32_t address)
@@ -21,6 +22,20 @@ const char *text_prefix(char out[TEXT_RANGE_MAX], const struct cgn_prefix *prefi
 	char address[TEXT_ADDRESS_MAX];
 
 	snprintf(out, TEXT_RANGE_MAX, "%s/%u", text_address(address, prefix->address),
+		prefix->length);
+	return out;
+}
+
+const char *text_address6(char out[TEXT_ADDRESS6_MAX], const struct cgn_ipv6 *address)
+{
+	return inet_ntop(AF_INET6, address, out, TEXT_ADDRESS6_MAX);
+}
+
+const char *text_prefix6(char out[TEXT_PREFIX6_MAX], const struct cgn_prefix6 *prefix)
+{
+	char address[TEXT_ADDRESS6_MAX];
+
+	snprintf(out, TEXT_PREFIX6_MAX, "%s/%u", text_address6(address, &prefix->address),
 		prefix->length);
 	return out;
 }

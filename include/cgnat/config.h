@@ -6,6 +6,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include "cgnat/ipv6.h"
 #include "cgnat/types.h"
 
 struct cgn_prefix {
@@ -42,6 +43,10 @@ struct cgn_interface {
 	uint16_t vlan; // 0 = untagged, 1..4094
 	struct cgn_route *routes;
 	uint32_t n_routes;
+	struct cgn_prefix6 *addresses6; // with one of these the interface carries IPv6
+	uint32_t n_addresses6;
+	struct cgn_route6 *routes6;
+	uint32_t n_routes6;
 };
 
 enum cgn_allocation {
