@@ -2,63 +2,7 @@
 #include "lpm.h"
 #include <assert.h>
 #include <stdlib.h>
-
-// A prefix as a range; `order` is its place in what the caller gave.
-struct range {
-	uint32_t first, last;
-	uint32_t order, value;
-};
-
-// Outer ranges before the ones inside them, of equal ones the first given first.
-static int by_place(const void *a, const void *b)
-{
-	const struct range *x = a, *y = b;
-
-	if (x->first != y->first)
-		return x->first < y->first ? -1 : 1;
-	if (x->last != y->last)
-		return x->last > y->last ? -1 : 1;
-	return x->order < y->order ? -1 : x->order > y->order;
-}
-
-// From `first` on the value is `value`. Ranges come in ascending order; a later word about the same
-// address wins.
-static void emit(struct lpm *lpm, uint32_t first, uint32_t value)
-{
-	uint32_t n = lpm->n_ranges;
-
-	if (n && lpm->first[n - 1] == first)
-		n--;
-	if (!n || lpm->value[n - 1] != value) {
-		lpm->first[n] = first;
-		lpm->value[n] = value;
-		n++;
-	}
-	lpm->n_ranges = n;
-}
-
-static void flatten(struct lpm *lpm, const struct range *ranges, uint32_t n)
-{
-	const struct range *stack[34]; // open ranges: one per length, and the whole
-	const struct range whole = {.first = 0, .last = UINT32_MAX, .value = LPM_NONE};
-	unsigned depth = 0;
-
-	stack[depth++] = &whole;
-	emit(lpm, 0, LPM_NONE);
-	for (uint32_t i = 0; i < n; i++) {
-		const struct range *r = &ranges[i];
-
-		if (i && r->first == r[-1].first && r->last == r[-1].last)
-			continue;
-		for (; stack[depth - 1]->last < r->first; depth--)
-			emit(lpm, stack[depth - 1]->last + 1, stack[depth - 2]->value);
-		emit(lpm, r->first, r->value);
-		stack[depth++] = r;
-	}
-	for (; depth > 1; depth--)
-		if (stack[depth - 1]->last != UINT32_MAX)
-			emit(lpm, stack[depth - 1]->last + 1, stack[depth - 2]->value);
-}
+#include "flatten.h"
 
 static void fill_top(struct lpm *lpm)
 {
@@ -99,28 +43,34 @@ struct lpm *lpm_create(const struct lpm_prefix *prefixes, uint32_t n)
 {
 	const size_t n_ranges_max = 2 * (size_t)n + 1;
 	struct lpm *lpm = calloc(1, sizeof(*lpm));
-	struct range *ranges = calloc((size_t)n + 1, sizeof(*ranges));
+	struct flatten_prefix *list = calloc((size_t)n + 1, sizeof(*list));
+	struct flatten_range *ranges = calloc(n_ranges_max, sizeof(*ranges));
 
-	if (!lpm || !ranges)
-		goto err_free;
-	lpm->first = calloc(n_ranges_max, sizeof(*lpm->first));
-	lpm->value = calloc(n_ranges_max, sizeof(*lpm->value));
-	if (!lpm->first || !lpm->value)
+	if (!lpm || !list || !ranges)
 		goto err_free;
 	for (uint32_t i = 0; i < n; i++) {
 		const struct lpm_prefix *p = &prefixes[i];
 		uint32_t host = p->length ? (uint32_t)((1ull << (32 - p->length)) - 1) : UINT32_MAX;
 
 		assert(p->length <= 32 && !(p->address & host) && p->value != LPM_NONE);
-		ranges[i] = (struct range){p->address, p->address | host, i, p->value};
+		list[i] = (struct flatten_prefix){p->address, p->address | host, i, p->value};
 	}
-	qsort(ranges, n, sizeof(*ranges), by_place);
-	flatten(lpm, ranges, n);
+	lpm->n_ranges = flatten(list, n, UINT32_MAX, ranges);
+	lpm->first = calloc(lpm->n_ranges, sizeof(*lpm->first));
+	lpm->value = calloc(lpm->n_ranges, sizeof(*lpm->value));
+	if (!lpm->first || !lpm->value)
+		goto err_free;
+	for (uint32_t i = 0; i < lpm->n_ranges; i++) {
+		lpm->first[i] = (uint32_t)ranges[i].first;
+		lpm->value[i] = ranges[i].value;
+	}
 	fill_top(lpm);
+	free(list);
 	free(ranges);
 	return lpm;
 
 err_free:
+	free(list);
 	free(ranges);
 	lpm_destroy(lpm);
 	return NULL;
