@@ -111,8 +111,9 @@ static void check_interface(
 	if (!c->n_addresses && node_ok(addresses))
 		node_error(r, addresses, "has no IPv4 address, at least one is needed");
 	if (c->mtu < CGN_IPV6_MTU_MIN && node_ok(mtu))
-		node_error(r, mtu, "%u is too small for IPv6 on this interface, %u..9600 are allowed",
-			c->mtu, CGN_IPV6_MTU_MIN);
+		node_error(r, mtu,
+			"%u is too small for IPv6 on this interface, %u..9600 are allowed", c->mtu,
+			CGN_IPV6_MTU_MIN);
 }
 
 // The good addresses of all interfaces.
@@ -186,7 +187,8 @@ static void check_via(struct report *r, const struct node *addresses, uint32_t o
 				node_shown(r, n));
 			return;
 		}
-		if (p->owner != owner || !cgn_ipv6_covers(&p->prefix.address, p->prefix.length, via))
+		if (p->owner != owner ||
+			!cgn_ipv6_covers(&p->prefix.address, p->prefix.length, via))
 			continue;
 		is_on_link = true;
 		if (is_router_anycast(&p->prefix, via)) {

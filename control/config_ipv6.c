@@ -19,7 +19,8 @@ bool node_is_ipv6(const struct node *n)
 
 	if (!n || n->kind != NODE_MAP)
 		return strchr(text_of(n), ':');
-	return strpbrk(prefix, ":.") ? strchr(prefix, ':') : strchr(text_of(node_get(n, "via")), ':');
+	return strpbrk(prefix, ":.") ? strchr(prefix, ':')
+				     : strchr(text_of(node_get(n, "via")), ':');
 }
 
 struct node *node_family(struct report *r, const struct node *list, bool ipv6)

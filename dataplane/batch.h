@@ -48,6 +48,7 @@ enum pkt_kind {
 	PKT_ICMP_ERROR, // endpoint and remote are those of the quoted packet
 	PKT_OTHER, // only a bypass policy forwards it; drop_reason says what happens else
 	PKT_ARP,
+	PKT_IPV6, // nothing but the Ethernet header has been looked at
 	PKT_FRAGMENT, // of any protocol, first or not: endpoints without ports
 	PKT_DROPPED, // gone already
 };

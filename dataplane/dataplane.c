@@ -58,7 +58,8 @@ static int mbufs_create(struct cgn_dataplane *dp, char *err, size_t err_size)
 		if (dp->config->interfaces[i].mtu > room)
 			room = dp->config->interfaces[i].mtu;
 	}
-	n += n_workers * (MBUF_CACHE * 2 + BATCH_MAX * 4 + NEIGH_WAITING_MAX + 2 * FRAG_HELD_MAX);
+	n += n_workers *
+		(MBUF_CACHE * 2 + BATCH_MAX * 4 + 2 * NEIGH_WAITING_MAX + 2 * FRAG_HELD_MAX);
 	if (n_workers > 1)
 		n += n_workers * HANDOFF_RING;
 	// one buffer holds a whole frame; devices round its size down, some to 1 KB
@@ -192,6 +193,25 @@ static int workers_create(struct cgn_dataplane *dp, char *err, size_t err_size)
 	return 0;
 }
 
+// A next hop that is the interface's own address, which only its device's MAC address tells.
+static int check_gateways6(struct cgn_dataplane *dp, char *err, size_t err_size)
+{
+	const struct routes6 *routes = &dp->snapshot->routes6;
+
+	for (uint32_t i = 0; i < routes->n_gateways; i++) {
+		const struct gateway6 *g = &routes->gateway[i];
+		const struct cgn_ipv6 own = cgn_ipv6_link_local(dp->nic[g->ifc].mac);
+
+		if (cgn_ipv6_same(&own, &g->address)) {
+			snprintf(err, err_size,
+				"interface %s: a route's via is its own link-local address",
+				dp->config->interfaces[g->ifc].name);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
 static int nics_probe(struct cgn_dataplane *dp, char *err, size_t err_size)
 {
 	for (uint32_t i = 0; i < dp->config->n_interfaces; i++) {
@@ -258,6 +278,8 @@ int cgn_dataplane_start(const struct cgn_config *config, const struct cgn_block_
 		goto err_stop;
 	}
 	rc = nics_probe(dp, err, err_size);
+	if (!rc)
+		rc = check_gateways6(dp, err, err_size);
 	if (!rc)
 		rc = mbufs_create(dp, err, err_size);
 	if (rc)

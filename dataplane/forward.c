@@ -47,7 +47,7 @@ void forward_slow(struct worker *w, struct rte_mbuf *m, struct ipv4 *ip, uint16_
 		return;
 	}
 	if (neigh == NEIGH_NONE)
-		neigh = neigh_get(w, hop->ifc, ntohl(ip->dst));
+		neigh = neigh_get(w, &w->neighbours, hop->ifc, NEIGH_IPV4(ntohl(ip->dst)));
 	if (neigh == NEIGH_NONE) {
 		worker_drop(w, m, CGN_DROP_NEIGHBOUR_TABLE_FULL, hop->ifc);
 		return;
@@ -57,7 +57,7 @@ void forward_slow(struct worker *w, struct rte_mbuf *m, struct ipv4 *ip, uint16_
 	m->data_len = ip_len;
 	m->pkt_len = ip_len;
 	m->ol_flags = 0;
-	neigh_wait(w, neigh, m);
+	neigh_wait(w, &w->neighbours, neigh, m);
 }
 
 void forward_own(struct worker *w, struct rte_mbuf *m, struct ipv4 *ip, uint8_t ifc)

@@ -2,8 +2,10 @@
 #include "handoff.h"
 #include <errno.h>
 #include <rte_mbuf_dyn.h>
+#include "arp.h"
 #include "forward.h"
 #include "frag.h"
+#include "nd.h"
 #include "path.h"
 #include "worker.h"
 
@@ -27,6 +29,14 @@ static uint32_t *label_of(struct rte_mbuf *m)
 	return RTE_MBUF_DYNFIELD(m, handoff_offset, uint32_t *);
 }
 
+// A copy is in no packet count: it may be lost.
+static bool is_copy(struct rte_mbuf *m)
+{
+	const uint32_t kind = *label_of(m) & 0xff;
+
+	return kind == HANDOFF_ARP || kind == HANDOFF_ND;
+}
+
 static void flush_one(struct worker *w, uint32_t to)
 {
 	unsigned n = w->n_out[to], took;
@@ -36,7 +46,7 @@ static void flush_one(struct worker *w, uint32_t to)
 	for (unsigned i = took; i < n; i++) {
 		struct rte_mbuf *m = w->out[to][i];
 
-		if ((*label_of(m) & 0xff) == HANDOFF_ARP)
+		if (is_copy(m))
 			rte_pktmbuf_free(m);
 		else
 			worker_drop(w, m, CGN_DROP_HANDOFF_FULL, (uint8_t)(*label_of(m) >> 8));
@@ -49,11 +59,22 @@ void handoff_push(
 	*label_of(m) = (uint32_t)kind | (uint32_t)ifc << 8;
 	if (kind == HANDOFF_TRANSMIT)
 		w->counters.tx_handoffs++;
-	else if (kind != HANDOFF_ARP)
+	else if (!is_copy(m))
 		w->counters.handoffs++;
 	w->out[to][w->n_out[to]++] = m;
 	if (w->n_out[to] == BURST_MAX)
 		flush_one(w, to);
+}
+
+void handoff_share(struct worker *w, struct rte_mbuf *m, enum handoff_kind kind, uint8_t ifc)
+{
+	for (uint32_t to = 0; to < w->n_workers; to++) {
+		struct rte_mbuf *copy =
+			to == w->id ? NULL : rte_pktmbuf_copy(m, w->mbufs, 0, UINT32_MAX);
+
+		if (copy)
+			handoff_push(w, to, copy, kind, ifc);
+	}
 }
 
 void handoff_flush(struct worker *w)
@@ -94,7 +115,11 @@ unsigned handoff_receive(struct worker *w, uint32_t from)
 			forward_transmit(w, ifc, m[i]);
 			break;
 		case HANDOFF_ARP:
-			neigh_arp(w, m[i], ifc, true);
+			arp_receive(w, m[i], ifc, true);
+			rte_pktmbuf_free(m[i]);
+			break;
+		case HANDOFF_ND:
+			nd_receive(w, m[i], ifc, true);
 			rte_pktmbuf_free(m[i]);
 			break;
 		}
@@ -107,7 +132,7 @@ void handoff_drop_all(struct worker *w, uint32_t from)
 	struct rte_mbuf *m;
 
 	while (rte_ring_sc_dequeue(w->ring_in[from], (void **)&m) == 0) {
-		if ((*label_of(m) & 0xff) == HANDOFF_ARP)
+		if (is_copy(m))
 			rte_pktmbuf_free(m);
 		else
 			worker_drop(w, m, CGN_DROP_STOPPED, (uint8_t)(*label_of(m) >> 8));

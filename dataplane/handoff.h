@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // From worker to worker: packets that another one owns, hairpins into another one's addresses,
-// frames for a transmit queue that another one holds, and copies of ARP frames. One ring per
+// frames for a transmit queue that another one holds, and copies of frames with neighbours in them. One ring per
 // ordered pair of workers, single producer and single consumer; a full ring is a counted drop.
 #pragma once
 #include <stdint.h>
@@ -15,6 +15,7 @@ enum handoff_kind {
 	HANDOFF_FRAGMENT, // inbound, yours by its port; data starts at IPv4
 	HANDOFF_HAIRPIN_FRAGMENT, // likewise, the second half of a hairpin
 	HANDOFF_ARP, // a copy to learn from; in no packet count
+	HANDOFF_ND, // likewise, IPv6
 };
 
 // Offset in the mbuf of the word that says what a packet in a ring is. Registered once.
@@ -24,6 +25,9 @@ int handoff_setup(void); // 0 or -errno
 // Hands m to worker `to`: it waits in w->out[to] until handoff_flush(). Counts it.
 void handoff_push(
 	struct worker *w, uint32_t to, struct rte_mbuf *m, enum handoff_kind kind, uint8_t ifc);
+
+// Shows a frame to all other workers, by a copy each. `kind`: HANDOFF_ARP or HANDOFF_ND.
+void handoff_share(struct worker *w, struct rte_mbuf *m, enum handoff_kind kind, uint8_t ifc);
 
 // Puts what waits into the rings; what does not fit is dropped (HANDOFF_FULL).
 void handoff_flush(struct worker *w);

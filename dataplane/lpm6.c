@@ -25,8 +25,7 @@ struct lpm6 *lpm6_create(const struct lpm6_prefix *prefixes, uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		const struct lpm6_prefix *p = &prefixes[i];
 		const flatten_address first = number_of(&p->address);
-		const flatten_address host =
-			p->length < 128 ? ~(flatten_address)0 >> p->length : 0;
+		const flatten_address host = p->length < 128 ? ~(flatten_address)0 >> p->length : 0;
 
 		assert(p->length <= 128 && !(first & host) && p->value != LPM6_NONE);
 		list[i] = (struct flatten_prefix){first, first | host, i, p->value};

@@ -14,6 +14,11 @@
 #define RSS_L4 \
 	(RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP | \
 		RTE_ETH_RSS_NONFRAG_IPV4_SCTP)
+// IPv6 has no owner: any spreading will do that keeps the packets of a flow in order.
+#define RSS_IPV6 (RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_FRAG_IPV6 | RTE_ETH_RSS_NONFRAG_IPV6_OTHER)
+#define RSS_L4_IPV6 \
+	(RTE_ETH_RSS_NONFRAG_IPV6_TCP | RTE_ETH_RSS_NONFRAG_IPV6_UDP | \
+		RTE_ETH_RSS_NONFRAG_IPV6_SCTP)
 
 uint16_t nic_rx(void *ctx, struct rte_mbuf **m, uint16_t n)
 {
@@ -87,6 +92,11 @@ static uint64_t rss_types(const struct rte_eth_dev_info *info)
 
 	if (!(types & RTE_ETH_RSS_IPV4))
 		types |= RSS_L4 & info->flow_type_rss_offloads;
+	if (!types)
+		return 0;
+	types |= RSS_IPV6 & info->flow_type_rss_offloads;
+	if (!(types & RTE_ETH_RSS_IPV6))
+		types |= RSS_L4_IPV6 & info->flow_type_rss_offloads;
 	return types;
 }
 
@@ -182,6 +192,9 @@ int nic_start(const struct cgn_interface *ifc, struct nic *nic, struct rte_mempo
 	if (rc)
 		goto err;
 	nic->started = true;
+	// neighbour discovery comes by multicast; a device that can filter none has nothing to switch
+	if (ifc->n_addresses6 && rte_eth_allmulticast_enable(nic->device))
+		rte_eth_promiscuous_enable(nic->device);
 	return 0;
 
 err:

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "csum.h"
 #include "flow.h"
+#include "ipv6.h"
 #include "worker.h"
 
 #define ETHERTYPE_ARP 0x0806
@@ -220,8 +221,10 @@ static inline enum cgn_drop parse_one(struct worker *w, struct pkt *p, bool inbo
 		return CGN_DROP_VLAN_MISMATCH;
 	p->ip = ip = (struct ipv4 *)(l2 + l2_len);
 	if (cgn_unlikely(ethertype != 0x0800)) {
-		p->kind = PKT_ARP;
-		return ethertype == ETHERTYPE_ARP ? CGN_DROP_COUNT : CGN_DROP_ETHERTYPE;
+		p->kind = ethertype == ETHERTYPE_IPV6 ? PKT_IPV6 : PKT_ARP;
+		return ethertype == ETHERTYPE_ARP || ethertype == ETHERTYPE_IPV6
+			? CGN_DROP_COUNT
+			: CGN_DROP_ETHERTYPE;
 	}
 	if (cgn_unlikely(memcmp(l2, port->mac, 6)))
 		return l2[0] & 1 ? CGN_DROP_L2_MULTICAST : CGN_DROP_NOT_FOR_US;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "path.h"
+#include "arp.h"
 #include "flow.h"
 #include "forward.h"
 #include "frag.h"
 #include "handoff.h"
 #include "icmp.h"
+#include "ipv6.h"
 #include "open.h"
 #include "parse.h"
 #include "session.h"
@@ -109,16 +111,8 @@ static void stage_further(
 
 static void path_arp(struct worker *w, struct pkt *p)
 {
-	for (uint32_t to = 0; to < w->n_workers; to++) { // the others have neighbours of their own
-		struct rte_mbuf *copy;
-
-		if (to == w->id)
-			continue;
-		copy = rte_pktmbuf_copy(p->m, w->mbufs, 0, UINT32_MAX);
-		if (copy)
-			handoff_push(w, to, copy, HANDOFF_ARP, p->ifc);
-	}
-	neigh_arp(w, p->m, p->ifc, false);
+	handoff_share(w, p->m, HANDOFF_ARP, p->ifc); // the others have neighbours of their own
+	arp_receive(w, p->m, p->ifc, false);
 	rte_pktmbuf_free(p->m);
 }
 
@@ -156,6 +150,8 @@ static void path_outbound(struct worker *w, struct batch *b, bool owned)
 			frag_packet(w, p, false);
 		else if (p->kind == PKT_ARP)
 			path_arp(w, p);
+		else if (p->kind == PKT_IPV6)
+			ipv6_packet(w, p);
 	}
 }
 
@@ -193,6 +189,8 @@ static void path_inbound(struct worker *w, struct batch *b, bool owned)
 			frag_packet(w, p, true);
 		else if (p->kind == PKT_ARP)
 			path_arp(w, p);
+		else if (p->kind == PKT_IPV6)
+			ipv6_packet(w, p);
 	}
 }
 

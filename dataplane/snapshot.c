@@ -429,7 +429,7 @@ struct snapshot *snapshot_create(const struct cgn_config *config, const struct s
 	s->gateway = calloc(n_routes ? n_routes : 1, sizeof(*s->gateway));
 	s->policy = calloc(config->n_policies ? config->n_policies : 1, sizeof(*s->policy));
 	if (!s->gateway || !s->policy || !staticmap_init(&s->statics, config) ||
-		!build_pools(s, plan) || !build_dest(s))
+		!build_pools(s, plan) || !build_dest(s) || !routes6_init(&s->routes6, config))
 		goto err_destroy;
 	for (uint32_t i = 0; i < config->n_policies; i++) {
 		const struct cgn_policy *p = &config->policies[i];
@@ -457,6 +457,7 @@ void snapshot_destroy(struct snapshot *s)
 		lpm_destroy(s->policy[i].destination.many);
 	}
 	lpm_destroy(s->dest);
+	routes6_fini(&s->routes6);
 	staticmap_fini(&s->statics);
 	for (uint32_t i = 0; i < CGN_POOLS_MAX; i++)
 		cgn_det_destroy(s->det[i]);

@@ -10,6 +10,7 @@
 #include "cgnat/deterministic.h"
 #include "lpm.h"
 #include "mem.h"
+#include "routes6.h"
 #include "staticmap.h"
 #include "steer.h"
 
@@ -76,6 +77,7 @@ struct snapshot {
 	struct lpm *dest;
 	struct gateway *gateway;
 	uint32_t n_gateways;
+	struct routes6 routes6;
 	struct snapshot_interface interface[CGN_INTERFACES_MAX];
 	uint32_t n_interfaces;
 	struct snapshot_range *range;

@@ -5,12 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "arp.h"
 #include "claims.h"
 #include "forward.h"
 #include "frag.h"
 #include "handoff.h"
 #include "icmp.h"
+#include "ipv6.h"
 #include "lease.h"
+#include "nd.h"
 #include "parse.h"
 #include "path.h"
 #include "session.h"
@@ -37,6 +40,21 @@ static uint32_t neighbours_for(const struct cgn_config *config)
 	for (uint32_t i = 0; i < config->n_interfaces; i++)
 		n += config->interfaces[i].n_routes; // every gateway has its place
 	return n;
+}
+
+// The same of IPv6, where every subscriber has a link-local and a global address. 0: no IPv6.
+static uint32_t neighbours6_for(const struct cgn_config *config)
+{
+	uint32_t n = 2 * share(config->runtime.max_subscribers, config->runtime.n_workers) +
+		NEIGHBOURS_MIN;
+	bool any = false;
+
+	n = n < NEIGHBOURS_MAX ? n : NEIGHBOURS_MAX;
+	for (uint32_t i = 0; i < config->n_interfaces; i++) {
+		n += config->interfaces[i].n_routes6;
+		any = any || config->interfaces[i].n_addresses6;
+	}
+	return any ? n : 0;
 }
 
 static uint32_t rests_for(const struct cgn_config *config)
@@ -215,12 +233,25 @@ static void idents_create(struct worker *w, const uint64_t seed[2])
 	ident_init(&w->ident, split ? (uint16_t)w->id : 0, step, seed, random_of, &w->rng);
 }
 
+static int ipv6_create(struct worker *w, const uint64_t seed[2], int socket)
+{
+	const uint32_t n = neighbours6_for(w->snapshot->config);
+	const size_t n_gateways = w->snapshot->routes6.n_gateways + 1;
+
+	if (!n)
+		return 0;
+	w->ipv6.gateway_neigh = mem_take("gateways", n_gateways * sizeof(uint32_t), socket);
+	return w->ipv6.gateway_neigh
+		? neigh_init(&w->ipv6.neighbours, &nd_protocol, n, seed, socket)
+		: -ENOMEM;
+}
+
 struct worker *worker_create(const struct worker_spec *spec, const char **what)
 {
 	const struct cgn_config *config = spec->snapshot->config;
 	const uint32_t n_sessions = share(config->runtime.max_sessions, spec->n_workers);
 	struct worker *w = mem_take("worker", sizeof(*w), spec->socket);
-	uint64_t seed[7][2];
+	uint64_t seed[8][2];
 
 	*what = "worker";
 	if (!w)
@@ -233,7 +264,7 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	w->timeouts = config->timeouts;
 	w->now_s = 1;
 	rng_init(&w->rng, spec->rng_key);
-	for (unsigned i = 0; i < 7; i++) {
+	for (unsigned i = 0; i < 8; i++) {
 		for (unsigned j = 0; j < 2; j++)
 			seed[i][j] = (uint64_t)rng_u32(&w->rng) << 32 | rng_u32(&w->rng);
 	}
@@ -259,7 +290,9 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	if (blocks_create(w, spec))
 		goto err_destroy;
 	*what = "neighbours";
-	if (neigh_init(&w->neighbours, neighbours_for(config), seed[3], spec->socket))
+	if (neigh_init(
+		    &w->neighbours, &arp_protocol, neighbours_for(config), seed[3], spec->socket) ||
+		ipv6_create(w, seed[7], spec->socket))
 		goto err_destroy;
 	*what = "unsolicited SYNs";
 	if (syn_init(&w->syns, seed[4], spec->socket))
@@ -295,6 +328,8 @@ void worker_destroy(struct worker *w)
 	subscribers_fini(&w->subscribers);
 	portblocks_fini(&w->blocks);
 	neigh_fini(&w->neighbours);
+	neigh_fini(&w->ipv6.neighbours);
+	mem_give(w->ipv6.gateway_neigh);
 	mem_give(w->statics.sessions);
 	fragmap_fini(&w->frags);
 	mem_give(w->gateway_neigh);
@@ -359,6 +394,8 @@ uint64_t cgn_dataplane_table_bytes(const struct cgn_config *config)
 		neigh_bytes(neighbours_for(config)) + syn_bytes() + fragmap_bytes();
 	uint64_t blocks = 0, n_blocks, n_presets;
 
+	if (neighbours6_for(config))
+		each += neigh_bytes(neighbours6_for(config));
 	for (uint32_t p = 0; p < config->n_pools; p++) {
 		const struct cgn_pool *pool = &config->pools[p];
 
@@ -535,6 +572,20 @@ int worker_restore(struct worker *w, const struct cgn_block_memory *memory, uint
 	return 0;
 }
 
+static void ipv6_begin(struct worker *w)
+{
+	struct neigh_table *t = &w->ipv6.neighbours;
+
+	for (uint32_t i = 0; i < w->snapshot->n_interfaces; i++)
+		w->ipv6.link_local[i] = cgn_ipv6_link_local(w->port[i].mac);
+	for (uint32_t i = 0; i < w->snapshot->routes6.n_gateways; i++) {
+		const struct gateway6 *g = &w->snapshot->routes6.gateway[i];
+
+		w->ipv6.gateway_neigh[i] = neigh_get(w, t, g->ifc, ipv6_neigh_address(&g->address));
+		t->neigh[w->ipv6.gateway_neigh[i]].pinned = true;
+	}
+}
+
 void worker_begin(struct worker *w, uint64_t now_ns)
 {
 	w->now_s = 0;
@@ -544,16 +595,18 @@ void worker_begin(struct worker *w, uint64_t now_ns)
 	for (uint32_t i = 0; i < w->snapshot->n_gateways; i++) {
 		const struct gateway *g = &w->snapshot->gateway[i];
 
-		w->gateway_neigh[i] = neigh_get(w, g->ifc, g->address);
+		w->gateway_neigh[i] = neigh_get(w, &w->neighbours, g->ifc, NEIGH_IPV4(g->address));
 		w->neighbours.neigh[w->gateway_neigh[i]].pinned = true;
 	}
+	ipv6_begin(w);
 }
 
 static void publish_gauges(struct worker *w)
 {
 	struct cgn_counters *c = &w->counters;
-	uint64_t held = w->neighbours.n_waiting + fragmap_n_held(&w->frags) + w->n_loop, lent = 0,
-		 resting = 0;
+	uint64_t held = w->neighbours.n_waiting + w->ipv6.neighbours.n_waiting +
+		fragmap_n_held(&w->frags) + w->n_loop;
+	uint64_t lent = 0, resting = 0;
 
 	for (uint32_t i = 0; w->ring_in && i < w->n_workers; i++) {
 		if (w->ring_in[i])
@@ -565,7 +618,7 @@ static void publish_gauges(struct worker *w)
 	c->mappings = w->flows.n_mappings - w->statics.n_heads;
 	c->subscribers = w->subscribers.n_active;
 	c->ports_resting = w->rests.n_live;
-	c->neighbours = w->neighbours.n;
+	c->neighbours = w->neighbours.n + w->ipv6.neighbours.n;
 	c->fragments_held = fragmap_n_held(&w->frags);
 	c->fragmented_datagrams = w->frags.n;
 	for (uint32_t i = 0; i < w->blocks.n_pools; i++) {
@@ -612,7 +665,8 @@ static uint32_t upkeep(struct worker *w)
 	n += lease_upkeep(w, UPKEEP_RESTS);
 	n += icmp_upkeep(w, UPKEEP_SYNS);
 	n += frag_upkeep(w, UPKEEP_FRAGS);
-	neigh_upkeep(w, UPKEEP_NEIGHBOURS);
+	neigh_upkeep(w, &w->neighbours, UPKEEP_NEIGHBOURS);
+	neigh_upkeep(w, &w->ipv6.neighbours, UPKEEP_NEIGHBOURS);
 	return n + walk_upkeep(w);
 }
 
@@ -652,7 +706,8 @@ unsigned worker_poll(struct worker *w, uint64_t now_ns)
 
 void worker_drop_held(struct worker *w)
 {
-	neigh_drop_all(w);
+	neigh_drop_all(w, &w->neighbours);
+	neigh_drop_all(w, &w->ipv6.neighbours);
 	frag_drop_all(w);
 	for (; w->n_loop; w->n_loop--)
 		worker_drop(

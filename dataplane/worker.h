@@ -83,7 +83,7 @@ struct worker {
 	struct subscribers subscribers;
 	struct rest rests;
 	struct syn_store syns;
-	struct neigh_table neighbours;
+	struct neigh_table neighbours; // IPv4
 	struct cgn_block_record *memory; // of all blocks (cgnat/blocks.h), or NULL
 	uint32_t *memory_at; // per address of `blocks`: its first record
 	uint32_t memory_presets[CGN_POOLS_MAX]; // per pool: the record of subscriber 0 of the plan
@@ -95,6 +95,15 @@ struct worker {
 	struct token_bucket echo_bucket;
 
 	struct claims *claims; // shared by all; NULL when there is one worker
+	struct { // IPv6; all zero when no interface has it
+		struct neigh_table neighbours;
+		uint32_t *gateway_neigh; // per gateway of snapshot->routes6
+		struct cgn_ipv6 link_local[CGN_INTERFACES_MAX];
+		struct token_bucket
+			error_bucket[2]; // by the role of the interface that is answered
+		struct token_bucket echo_bucket;
+	} ipv6;
+
 	struct ident ident;
 
 	struct batch batch; // the burst at hand

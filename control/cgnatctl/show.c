@@ -65,7 +65,7 @@ static const struct column worker_columns[] = {{"WORKER", "id", 6, NUMBER},
 	{"LCORE", "lcore", 5, NUMBER}, {"BUSY", "busy_percent", 6, PERCENT}, {0}};
 static const struct column drop_columns[] = {{"REASON", "reason", -22, TEXT},
 	{"PACKETS", "packets", 14, NUMBER}, {"MEANING", "text", -1, TEXT}, {0}};
-static const struct column counter_columns[] = {{"NAME", "name", -22, TEXT},
+static const struct column counter_columns[] = {{"NAME", "name", -24, TEXT},
 	{"VALUE", "value", 18, NUMBER}, {"MEANING", "text", -1, TEXT}, {0}};
 
 static const struct {
@@ -273,7 +273,7 @@ static void print_workers(json_t *workers)
 	const char *name;
 	size_t i;
 
-	printf("%-22s", "NAME");
+	printf("%-24s", "NAME");
 	json_array_foreach(workers, i, worker)
 		printf("  %9s %-6" JSON_INTEGER_FORMAT, "WORKER", integer_member(worker, "worker"));
 	putchar('\n');
@@ -281,7 +281,7 @@ static void print_workers(json_t *workers)
 	{
 		if (!strcmp(name, "worker"))
 			continue;
-		printf("%-22s", name);
+		printf("%-24s", name);
 		json_array_foreach(workers, i, worker)
 			printf("  %16" JSON_INTEGER_FORMAT, integer_member(worker, name));
 		putchar('\n');

@@ -16,8 +16,9 @@
 	X(tx_packets, "frames the transmit queues took, of any kind") \
 	X(tx_bytes, "bytes of them") \
 	X(originated, \
-		"frames of our own: ARP, ICMP errors, echo replies, further pieces of what we cut") \
-	X(consumed, "frames taken for us: ARP, echo requests to us") \
+		"frames of our own: ARP, neighbour discovery, ICMP errors, echo replies, further pieces " \
+		"of what we cut") \
+	X(consumed, "frames taken for us: ARP, neighbour discovery, echo requests to us") \
 	X(translated_outbound, "packets translated from internal to external") \
 	X(translated_inbound, "packets translated from external to internal") \
 	X(hairpinned, \
@@ -28,9 +29,13 @@
 	X(packets_fragmented, "packets cut into fragments for the outgoing interface") \
 	X(icmp_errors_translated, \
 		"ICMP errors translated, either direction; in one of the first three above, too") \
+	X(ipv6_forwarded, "IPv6 packets forwarded") \
+	X(ipv6_forwarded_bytes, "bytes of them, IPv6 header included") \
 	X(icmp_errors_sent, "ICMP errors of our own") \
 	X(icmp_errors_suppressed, \
 		"ICMP errors not sent: over icmp.errors-per-second, or no room for a SYN to answer") \
+	X(icmpv6_errors_sent, "ICMPv6 errors of our own") \
+	X(icmpv6_errors_suppressed, "ICMPv6 errors not sent: over icmp.errors-per-second") \
 	X(mappings_created, "mappings made; static ones are not counted here and below") \
 	X(mappings_expired, "mappings ended by their timer") \
 	X(mappings_cleared, "mappings ended by an operator's clear") \
@@ -46,6 +51,8 @@
 	X(tx_handoffs, "frames handed to the worker that transmits for the interface") \
 	X(arp_requests_sent, "ARP requests sent") \
 	X(arp_replies_sent, "ARP replies sent") \
+	X(nd_solicitations_sent, "neighbour solicitations sent (IPv6)") \
+	X(nd_advertisements_sent, "neighbour advertisements sent (IPv6)") \
 	X(echo_replies_sent, "echo replies sent for our own addresses") \
 	X(no_buffer, "frames of our own not made: no packet buffer was free")
 

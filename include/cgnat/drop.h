@@ -5,12 +5,13 @@
 #pragma once
 
 #define CGN_DROPS(X) \
-	X(FRAME_TOO_SHORT, "the frame ends inside its Ethernet or IPv4 header") \
+	X(FRAME_TOO_SHORT, "the frame ends inside its Ethernet or IP header") \
 	X(FRAME_SEGMENTED, "the frame came in several buffers") \
 	X(VLAN_MISMATCH, "the frame's VLAN is not the interface's") \
 	X(NOT_FOR_US, "the frame is for another MAC address") \
-	X(L2_MULTICAST, "IPv4 in an Ethernet broadcast or multicast frame") \
-	X(ETHERTYPE, "neither IPv4 nor ARP") \
+	X(L2_MULTICAST, \
+		"IPv4, or IPv6 to a single host, in an Ethernet broadcast or multicast frame") \
+	X(ETHERTYPE, "neither IPv4, IPv6 nor ARP") \
 	X(ARP_INVALID, "malformed ARP") \
 	X(IP_VERSION, \
 		"IP version is not 4, or its header is shorter than 20 bytes (RFC 1812 5.2.2)") \
@@ -73,12 +74,31 @@
 	X(FIRST_BLOCK_RESERVE, "the pool's free blocks are kept for subscribers without one") \
 	X(ADDRESS_FULL, "the subscriber's paired address has no free block (RFC 7857 4)") \
 	X(POOL_FULL, "no address of the pool has a free block") \
+	X(IPV6_OFF, "IPv6 on an interface without IPv6 address") \
+	X(IPV6_HEADER, \
+		"IP version is not 6, or the payload is longer than the frame or than 65535 bytes " \
+		"(RFC 8200 3)") \
+	X(IPV6_SOURCE, \
+		"IPv6 source is no host's, one of our own, or not of the side it came from (RFC 2827)") \
+	X(IPV6_MULTICAST, \
+		"IPv6 multicast other than neighbour discovery and echo requests to all nodes") \
+	X(IPV6_ND_INVALID, "malformed neighbour discovery (RFC 4861 7.1)") \
+	X(IPV6_LOCAL, \
+		"IPv6 to us, and neither neighbour discovery nor an echo request without extension " \
+		"headers") \
+	X(IPV6_CHECKSUM, "IPv6 echo request to us with a bad checksum") \
+	X(IPV6_SCOPE, "from or to a link-local address of another host (RFC 4291 2.5.6)") \
+	X(IPV6_DESTINATION, "IPv6 destination is no host's") \
+	X(IPV6_HOP_LIMIT, "IPv6 hop limit ran out here (RFC 8200 3)") \
+	X(IPV6_NO_ROUTE, "no IPv6 route to the destination") \
+	X(IPV6_LOOP, "IPv6 that would leave by the external interface it came in by") \
+	X(IPV6_TOO_BIG, "IPv6 packet too big for the outgoing interface (RFC 8200 5)") \
 	X(NO_ROUTE, "no route to the destination") \
 	X(MTU_EXCEEDED, "too big for the outgoing interface, and not to be fragmented") \
 	X(FRAG_NO_BUFFER, "no packet buffers to fragment what is too big for the interface") \
 	X(NEIGHBOUR_TABLE_FULL, "no room for another neighbour") \
 	X(NEIGHBOUR_QUEUE_FULL, "too many packets wait for this neighbour's MAC address") \
-	X(NEIGHBOUR_UNRESOLVED, "the neighbour did not answer ARP") \
+	X(NEIGHBOUR_UNRESOLVED, "the neighbour did not answer ARP or neighbour discovery") \
 	X(HANDOFF_FULL, "the ring to the owning worker is full") \
 	X(TX_FULL, "the transmit queue did not take it") \
 	X(STOPPED, "was held when the daemon stopped")

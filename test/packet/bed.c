@@ -34,6 +34,7 @@ static struct {
 	struct cgn_interface_counters wire[BED_INTERFACES]; // what the bed saw itself
 	struct cgn_counters base; // of the last bed_counted()
 	uint64_t own_arp, base_arp; // ARP requests that the bed answered
+	uint64_t own_nd, base_nd; // the same of neighbour discovery
 } priv;
 
 static struct rte_mempool *mbufs;
@@ -149,6 +150,32 @@ static bool answer_arp(unsigned ifc, const struct frame *f)
 	return true;
 }
 
+// The same for a neighbour solicitation.
+static bool answer_nd(unsigned ifc, struct frame *f)
+{
+	const struct ipv6 *ip = frame_ip6(f);
+	char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN];
+	uint8_t target_mac[6];
+	struct cgn_ipv6 target;
+	struct frame reply;
+
+	if (bed.options.manual_arp || !frame_is6(f) || ip->next != IPV6_ICMP ||
+		ip->hop_limit != 255 || *frame_l4_6(f) != ND_SOLICITATION)
+		return false;
+	memcpy(&target, frame_l4_6(f) + 8, sizeof(target));
+	mac6_of(&target, target_mac);
+	inet_ntop(AF_INET6, &target, from, sizeof(from));
+	inet_ntop(AF_INET6, &ip->src, to, sizeof(to));
+	reply = advertisement(from, to, from, NA_SOLICITED | NA_OVERRIDE, target_mac);
+	our_mac(ifc, reply.b);
+	memcpy(reply.b + 6, target_mac, 6);
+	if (frame_l2_len(f) == 18)
+		reply = with_vlan(reply, bed.worker[0]->snapshot->interface[ifc].vlan);
+	bed_put_raw(ifc, &reply);
+	priv.own_nd++;
+	return true;
+}
+
 static void check_frame(unsigned ifc, struct frame *f)
 {
 	const unsigned vlan = bed.worker[0]->snapshot->interface[ifc].vlan;
@@ -163,6 +190,8 @@ static void check_frame(unsigned ifc, struct frame *f)
 		error = "the VLAN is not that of the interface";
 	else if (f->b[l2_len - 2] == 0x08 && f->b[l2_len - 1] == 0x00)
 		error = frame_error(f);
+	else if (frame_is6(f))
+		error = frame6_error(f);
 	if (error && !(bed.bad_l4 && strstr(error, "L4 checksum")))
 		bed_fail("a frame came out of interface %u: %s", ifc, error);
 }
@@ -184,7 +213,7 @@ static uint16_t tx(void *ctx, struct rte_mbuf **m, uint16_t n)
 		priv.wire[ifc].tx_packets++;
 		priv.wire[ifc].tx_bytes += f.len;
 		check_frame(ifc, &f);
-		if (!answer_arp(ifc, &f))
+		if (!answer_arp(ifc, &f) && !answer_nd(ifc, &f))
 			queue_put(&priv.tx[ifc], &f);
 	}
 	return i;
@@ -202,6 +231,10 @@ void bed_put_raw(unsigned ifc, const struct frame *f)
 void bed_put(unsigned ifc, struct frame f)
 {
 	our_mac(ifc, f.b);
+	if (frame_is6(&f) && cgn_ipv6_is_multicast(&frame_ip6(&f)->dst)) {
+		f.b[0] = f.b[1] = 0x33;
+		memcpy(f.b + 2, frame_ip6(&f)->dst.b + 12, 4);
+	}
 	mac_of(ifc == INSIDE ? ROUTER_INSIDE : ROUTER_OUTSIDE, f.b + 6);
 	bed_put_raw(ifc, &f);
 }
@@ -346,9 +379,14 @@ static const char *drops_since(const struct cgn_counters *base, const struct cgn
 static void check_forwarded(struct frame *in, struct frame *out, bool renumbered)
 {
 	const struct ipv4 *a = frame_ip(in), *b = frame_ip(out);
+	const char *changed = frame_is6(in) ? frame6_changed(in, out) : NULL;
 	const unsigned l4_header = a->proto == CGN_PROTO_TCP ? 20 : 8;
 	const unsigned options = (a->ver_ihl & 0xfu) * 4 - sizeof(*a);
 
+	if (changed)
+		bed_fail("%s", changed);
+	if (frame_is6(in))
+		return;
 	if (b->ttl != a->ttl - 1)
 		bed_fail("TTL %u came out as %u", a->ttl, b->ttl);
 	if (a->ver_ihl != b->ver_ihl || a->tos != b->tos || a->total_len != b->total_len ||
@@ -387,7 +425,7 @@ struct frame bed_pass(unsigned from, unsigned to, struct frame f)
 void bed_refuse(unsigned from, struct frame f, enum cgn_drop reason)
 {
 	const struct cgn_counters before = bed_sum();
-	const uint64_t arp = priv.own_arp;
+	const uint64_t own = priv.own_arp + priv.own_nd;
 	struct cgn_counters after;
 
 	bed_expect_nothing();
@@ -402,25 +440,27 @@ void bed_refuse(unsigned from, struct frame f, enum cgn_drop reason)
 	if (after.mappings_created != before.mappings_created ||
 		after.sessions_created != before.sessions_created ||
 		after.blocks_allocated != before.blocks_allocated ||
-		after.consumed - before.consumed != priv.own_arp - arp)
+		after.consumed - before.consumed != priv.own_arp + priv.own_nd - own)
 		bed_fail("a dropped packet left something behind");
-	if (after.icmp_errors_sent != before.icmp_errors_sent)
+	if (after.icmp_errors_sent != before.icmp_errors_sent ||
+		after.icmpv6_errors_sent != before.icmpv6_errors_sent)
 		bed_fail("a dropped packet was answered");
 }
 
 void bed_counted(const struct cgn_counters *change)
 {
 	const struct cgn_counters now = bed_sum();
-	const uint64_t arp = priv.own_arp - priv.base_arp;
+	const uint64_t arp = priv.own_arp - priv.base_arp, nd = priv.own_nd - priv.base_nd;
 	struct cgn_counters want = *change;
 	bool failed = false;
 
-	// the bed's own ARP: we asked, it answered
-	want.originated += arp;
+	// we asked, the bed answered
+	want.originated += arp + nd;
 	want.arp_requests_sent += arp;
-	want.tx_packets += arp;
-	want.rx_packets += arp;
-	want.consumed += arp;
+	want.nd_solicitations_sent += nd;
+	want.tx_packets += arp + nd;
+	want.rx_packets += arp + nd;
+	want.consumed += arp + nd;
 	want.rx_bytes = now.rx_bytes - priv.base.rx_bytes;
 	want.tx_bytes = now.tx_bytes - priv.base.tx_bytes;
 #define X(name, text) \
@@ -437,6 +477,7 @@ void bed_counted(const struct cgn_counters *change)
 		bed_fail("counters changed otherwise; drops:%s", drops_since(&priv.base, &now));
 	priv.base = now;
 	priv.base_arp = priv.own_arp;
+	priv.base_nd = priv.own_nd;
 }
 
 void bed_same_endpoint(struct endpoint got, struct endpoint want)
@@ -608,6 +649,7 @@ void bed_open(const struct bed_options *options)
 	bed_run();
 	priv.base = bed_sum();
 	priv.base_arp = priv.own_arp;
+	priv.base_nd = priv.own_nd;
 }
 
 // Lets every timer run out. Returns false, and says so, when state stays behind.

@@ -19,6 +19,7 @@
 #include <string.h>
 #include "cgnat/counters.h"
 #include "frame.h"
+#include "frame6.h"
 #include "worker.h"
 
 enum {
@@ -48,7 +49,7 @@ struct bed_options {
 	unsigned ring; // slots of a hand-off ring; 0: as the daemon has
 	unsigned tx_queues; // per interface; 0: one per worker
 	bool spread; // every worker has a receive queue; frames are dealt out in turn
-	bool manual_arp; // the bed answers no ARP: the test does
+	bool manual_arp; // the bed answers neither ARP nor neighbour discovery: the test does
 	const struct cgn_block_memory *memory; // of the block table
 };
 
@@ -113,7 +114,7 @@ struct cgn_counters bed_sum(void);
 #define expect_frame(ifc) (HERE(), bed_expect(ifc))
 #define expect_nothing() (HERE(), bed_expect_nothing())
 // Every counter and drop changed by exactly this since the last such check, or bed_open(). Bytes are
-// checked by the bed, gauges are not compared; the bed's own ARP is left out.
+// checked by the bed, gauges are not compared; what the bed answered by itself is left out.
 #define COUNTED(...) (HERE(), bed_counted(&(struct cgn_counters){__VA_ARGS__}))
 #define bed_wait(seconds) (HERE(), bed_wait_quietly(seconds))
 #define assert_endpoint(got, want) (HERE(), bed_same_endpoint(got, want))

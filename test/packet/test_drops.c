@@ -18,6 +18,7 @@ enum change { // what is done to the frame before it is put in
 	BROADCAST_MAC,
 	MULTICAST_MAC,
 	IPV6_TYPE,
+	OTHER_TYPE,
 	ARP_TYPE,
 	IP_VERSION_6,
 	IHL_4,
@@ -59,6 +60,9 @@ static struct frame changed(struct frame f, enum change how)
 		break;
 	case IPV6_TYPE:
 		memcpy(f.b + 12, "\x86\xdd", 2);
+		break;
+	case OTHER_TYPE: // LLDP
+		memcpy(f.b + 12, "\x88\xcc", 2);
 		break;
 	case ARP_TYPE:
 		memcpy(f.b + 12, "\x08\x06", 2);
@@ -163,7 +167,8 @@ static void malformed_frames(void **state)
 	BOTH(OTHER_MAC, NOT_FOR_US);
 	BOTH(BROADCAST_MAC, L2_MULTICAST);
 	BOTH(MULTICAST_MAC, L2_MULTICAST);
-	BOTH(IPV6_TYPE, ETHERTYPE);
+	BOTH(IPV6_TYPE, IPV6_OFF);
+	BOTH(OTHER_TYPE, ETHERTYPE);
 	BOTH(ARP_TYPE, ARP_INVALID);
 	BOTH(IP_VERSION_6, IP_VERSION);
 	BOTH(IHL_4, IP_VERSION);
@@ -328,9 +333,9 @@ static bool mentions(const char *text, const char *prefix, const char *reason)
 static void every_reason_of_the_list_is_met_by_a_test(void **state)
 {
 	static const char *const files[] = {"test_blocks.c", "test_forward.c", "test_frag.c",
-		"test_hairpin.c", "test_filter.c", "test_icmp.c", "test_limits.c",
-		"test_oversize.c", "test_portless.c", "test_static.c", "test_tcp.c", "test_udp.c",
-		"test_workers.c", "test_drops.c"};
+		"test_hairpin.c", "test_filter.c", "test_icmp.c", "test_ipv6.c", "test_limits.c",
+		"test_nd.c", "test_oversize.c", "test_portless.c", "test_static.c", "test_tcp.c",
+		"test_udp.c", "test_workers.c", "test_drops.c"};
 	char *text[sizeof(files) / sizeof(*files)], path[512];
 	const unsigned n = sizeof(files) / sizeof(*files);
 

@@ -130,7 +130,7 @@ def test_status(daemon):
 
 def test_counters_are_explained(daemon):
     out = daemon.human("show", "counters")
-    assert "rx_packets                            3000  frames received, of any kind\n" in out
+    assert "rx_packets                              3000  frames received, of any kind\n" in out
     assert "dropped " in out
 
 

@@ -31,8 +31,7 @@ static struct lpm6_prefix prefix(const char *text, uint8_t length, uint32_t valu
 	return (struct lpm6_prefix){address(text), length, value};
 }
 
-static uint32_t brute_force(
-	const struct lpm6_prefix *p, uint32_t n, const struct cgn_ipv6 *a)
+static uint32_t brute_force(const struct lpm6_prefix *p, uint32_t n, const struct cgn_ipv6 *a)
 {
 	uint32_t value = LPM6_NONE;
 	int best = -1;
