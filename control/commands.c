@@ -32,7 +32,10 @@ static const struct command commands[CGN_CTL_COMMAND_COUNT] = {
 	[CGN_CTL_CHECK_COMMAND] = {.run = run_check},
 	[CGN_CTL_RELOAD_COMMAND] = {.run = run_unsupported},
 	[CGN_CTL_EXPLAIN_COMMAND] = {.run = run_unsupported},
-	[CGN_CTL_RESOLVE_COMMAND] = {.run = run_unsupported},
+	[CGN_CTL_RESOLVE_COMMAND] = {.walk = CGN_WALK_BLOCKS,
+		.record = record_resolved,
+		.begin = begin_resolve,
+		.finish = finish_resolve},
 	[CGN_CTL_HELP_COMMAND] = {.run = run_help},
 };
 
@@ -286,6 +289,16 @@ static enum request_progress step_run(struct request *r, struct buffer *out)
 	return step_list(r, out);
 }
 
+// A result, or why there is none.
+static enum request_progress answer(struct request *r, struct buffer *out, json_t *result)
+{
+	if (result)
+		return write_result(r, out, result);
+	if (!*r->error_code)
+		request_fail(r, "no_memory", "no memory for the answer");
+	return write_error(r, out);
+}
+
 static enum request_progress start_walk(struct request *r, struct buffer *out)
 {
 	int rc = cgn_walk_start(r->control->dp, r->command->walk, &r->args.filter, &r->walk);
@@ -332,12 +345,17 @@ static enum request_progress step_walk(struct request *r, struct buffer *out)
 			request_fail(r, "no_memory", "no memory for the answer");
 			return write_error(r, out);
 		}
-		items_add(r, &items, item);
+		if (!r->command->finish)
+			items_add(r, &items, item);
+		else if (!json_is_null(item))
+			json_array_append(r->list, item);
 		json_decref(item);
 	}
 	items_end(&items);
 	if (!done && r->args.limit > 0)
 		return n > 0 ? REQUEST_MORE : REQUEST_WAIT;
+	if (r->command->finish)
+		return answer(r, out, r->command->finish(r));
 	return r->command->record ? write_done(r, out)
 				  : write_result(r, out, json_pack("{s:I}", "cleared", r->cleared));
 }
@@ -347,6 +365,13 @@ enum request_progress request_step(struct request *r, struct buffer *out, uint64
 	r->now_ns = now_ns;
 	if (*r->error_code)
 		return write_error(r, out);
+	if (r->command->begin && !r->begun) {
+		json_t *result = r->command->begin(r);
+
+		r->begun = true;
+		if (result || *r->error_code)
+			return answer(r, out, result);
+	}
 	return r->command->run ? step_run(r, out) : step_walk(r, out);
 }
 

@@ -28,7 +28,8 @@ struct request {
 	struct cgn_walk *walk;
 	uint64_t busy_since_ns; // when all walks were found taken, 0 = not so
 	uint64_t cleared;
-	json_t *list; // a short list being sent
+	bool begun;
+	json_t *list; // a short list being sent; with command.finish, what was found so far
 	size_t list_idx;
 };
 
@@ -38,6 +39,10 @@ struct command {
 	json_t *(*run)(struct request *r); // NULL: see request_fail()
 	enum cgn_walk_kind walk;
 	json_t *(*record)(const struct control *control, const struct cgn_walk_record *record);
+	// Of a walk whose records make one result: `begin` may have it already (NULL: the walk begins),
+	// `finish` makes it of r->list, to which each record (but null) was appended.
+	json_t *(*begin)(struct request *r);
+	json_t *(*finish)(struct request *r);
 };
 
 // Makes the answer an error. Returns NULL, for `return request_fail(...)` in a handler.
@@ -58,8 +63,12 @@ json_t *run_show_interfaces(struct request *r);
 json_t *run_show_pools(struct request *r);
 json_t *run_show_config(struct request *r); // show_config.c
 json_t *run_check(struct request *r); // check.c
+json_t *begin_resolve(struct request *r); // show_resolve.c
+json_t *finish_resolve(struct request *r);
 
 json_t *record_block(const struct control *c, const struct cgn_walk_record *record); // show_walk.c
 json_t *record_subscriber(const struct control *c, const struct cgn_walk_record *record);
 json_t *record_mapping(const struct control *c, const struct cgn_walk_record *record);
 json_t *record_session(const struct control *c, const struct cgn_walk_record *record);
+json_t *record_resolved(
+	const struct control *c, const struct cgn_walk_record *record); // show_resolve.c

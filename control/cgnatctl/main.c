@@ -2,6 +2,7 @@
 // cgnatctl: asks a running cgnatd. Commands and options come from cgnat/ctl.h.
 // Exit status: 0 done, 1 the daemon refused, 2 wrong usage, 3 no daemon, or it fell silent.
 #include "cgnat/ctl.h"
+#include "cgnat/offline.h"
 #include "client.h"
 #include "show.h"
 #include <ctype.h>
@@ -47,6 +48,7 @@ static const struct {
 // What the command line says.
 struct invocation {
 	const char *socket;
+	const char *config; // resolve: a file instead of a daemon
 	unsigned timeout_s;
 	bool json, help, version, all;
 	const char *words[WORDS_MAX];
@@ -87,7 +89,10 @@ static void print_command_help(int command)
 	printf("usage: cgnatctl [--socket PATH] [--json] %s%s%s%s\n\n%s\n",
 		command_table[command].name, *command_table[command].operands ? " " : "",
 		command_table[command].operands,
-		options || command == CGN_CTL_SHOW_DROPS_COMMAND ? " [OPTION ...]" : "",
+		options || command == CGN_CTL_SHOW_DROPS_COMMAND ||
+				command == CGN_CTL_RESOLVE_COMMAND
+			? " [OPTION ...]"
+			: "",
 		command_table[command].help);
 	if (options)
 		putchar('\n');
@@ -97,6 +102,9 @@ static void print_command_help(int command)
 				arg_table[i].help);
 	if (command == CGN_CTL_SHOW_DROPS_COMMAND)
 		printf("  --%-10s %-7s reasons that are zero, too\n", "all", "");
+	if (command == CGN_CTL_RESOLVE_COMMAND)
+		printf("\n  --%-10s %-7s by this configuration, without a daemon\n", "config",
+			"FILE");
 }
 
 static void print_help(FILE *out)
@@ -184,6 +192,10 @@ static enum status set_option(struct invocation *v, const char *name, const char
 		v->socket = value;
 		return STATUS_OK;
 	}
+	if (!strcmp(name, "config")) {
+		v->config = value;
+		return STATUS_OK;
+	}
 	if (!strcmp(name, "timeout")) {
 		if (!read_number(value, TIMEOUT_MAX_S, &number) || number < 1)
 			return wrong("--timeout: '%s' is not a number of seconds from 1 to %d",
@@ -217,7 +229,7 @@ static bool *find_flag(struct invocation *v, const char *option)
 
 static bool known_option(const char *name)
 {
-	if (!strcmp(name, "socket") || !strcmp(name, "timeout"))
+	if (!strcmp(name, "socket") || !strcmp(name, "timeout") || !strcmp(name, "config"))
 		return true;
 	for (unsigned i = 0; i < CGN_CTL_ARG_COUNT; i++)
 		if ((OPTIONS & (1u << i)) && !strcmp(name, arg_table[i].key))
@@ -324,7 +336,7 @@ static enum status read_operands(struct invocation *v, const char *const *words,
 	case CGN_CTL_CHECK_COMMAND:
 		return read_file(v, words[0]);
 	case CGN_CTL_RESOLVE_COMMAND:
-		if (strchr(words[0], ':'))
+		if (strchr(words[0], ':')) // as long as there is no IPv6
 			return set_arg(v, CGN_CTL_ARG_EXTERNAL, "EXTERNAL:PORT", words[0]);
 		return set_arg(v, CGN_CTL_ARG_SUBSCRIBER, "SUBSCRIBER", words[0]);
 	case CGN_CTL_EXPLAIN_COMMAND:
@@ -350,6 +362,8 @@ static enum status check_options(const struct invocation *v)
 				command_table[v->command].name);
 	if (v->all && v->command != CGN_CTL_SHOW_DROPS_COMMAND)
 		return wrong("--all: not an option of %s", command_table[v->command].name);
+	if (v->config && v->command != CGN_CTL_RESOLVE_COMMAND)
+		return wrong("--config: not an option of %s", command_table[v->command].name);
 	return STATUS_OK;
 }
 
@@ -428,6 +442,40 @@ out:
 	return status;
 }
 
+// resolve --config FILE
+static enum status resolve_offline(const struct invocation *v)
+{
+	struct show show = {.command = CGN_CTL_RESOLVE_COMMAND, .json = v->json};
+	const char *external = json_string_value(json_object_get(v->args, "external"));
+	const char *subscriber = json_string_value(json_object_get(v->args, "subscriber"));
+	enum status status = STATUS_OK;
+	char *error = NULL, *text;
+	uint16_t port = 0;
+	uint32_t address = 0;
+	json_t *answer;
+	bool has_port;
+
+	cgn_parse_endpoint(external ? external : subscriber, &address, &port, &has_port);
+	text = cgn_offline_resolve(v->config, external, address, port, &error);
+	answer = text ? json_loads(text, 0, NULL) : NULL;
+	free(text);
+	if (answer) {
+		show_result(&show, answer);
+		output_failed(&status);
+	} else {
+		// errors of the configuration stand there as cgnatd --check writes them
+		if (error && strchr(error, '\n'))
+			fputs(error, stderr);
+		else
+			fprintf(stderr, "cgnatctl: %s\n", error ? error : "no memory");
+		status = STATUS_REFUSED;
+	}
+	free(error);
+	json_decref(answer);
+	show_fini(&show);
+	return status;
+}
+
 static enum status run(struct invocation *v)
 {
 	if (v->version) {
@@ -453,7 +501,7 @@ static enum status run(struct invocation *v)
 			v->n_words > 1 ? " " : "", v->n_words > 1 ? v->words[1] : "");
 	if (check_options(v) || read_operands(v, v->words + n, v->n_words - n))
 		return STATUS_USAGE;
-	return ask(v);
+	return v->config ? resolve_offline(v) : ask(v);
 }
 
 int main(int argc, char **argv)

@@ -45,6 +45,11 @@ static const struct column block_columns[] = {{"SUBSCRIBER", "subscriber", -15, 
 	{"LAST", "last_port", 5, NUMBER}, {"PORTS-USED", "ports_used", 10, NUMBER},
 	{"WORKER", "worker", 6, NUMBER}, {"ALLOCATED (UTC)", "allocated_at", -19, TIME},
 	{"PRESET", "preset", -6, YES}, {"POOL", "pool", -1, TEXT}, {0}};
+static const struct column resolve_columns[] = {{"SUBSCRIBER", "subscriber", -15, TEXT},
+	{"EXTERNAL", "external_address", -15, TEXT}, {"FIRST", "first_port", 5, NUMBER},
+	{"LAST", "last_port", 5, NUMBER}, {"STEP", "step", 4, NUMBER},
+	{"PORTS", "ports", 5, NUMBER}, {"DYNAMIC", "dynamic", -7, YES}, {"POOL", "pool", -14, TEXT},
+	{"STATIC-MAPPING", "static_mapping", -1, TEXT}, {0}};
 static const struct column subscriber_columns[] = {{"SUBSCRIBER", "subscriber", -15, TEXT},
 	{"EXTERNAL", "external_address", -15, TEXT}, {"WORKER", "worker", 6, NUMBER},
 	{"BLOCKS", "blocks", 6, NUMBER}, {"PORTS-USED", "ports_used", 10, NUMBER},
@@ -372,6 +377,23 @@ static void print_check(const json_t *check)
 		integer_member(affected, "subscribers"));
 }
 
+static void print_resolved(const json_t *answer)
+{
+	json_t *range;
+	size_t i;
+
+	print_header(resolve_columns);
+	json_array_foreach(json_object_get(answer, "ranges"), i, range)
+		print_row(resolve_columns, range);
+	json_array_foreach(json_object_get(answer, "ranges"), i, range)
+	{
+		const char *list = json_string_value(json_object_get(range, "port_list"));
+
+		if (list)
+			printf("ports of %s: %s\n", text_member(range, "external_address"), list);
+	}
+}
+
 static void print_any(const json_t *result)
 {
 	json_dumpf(result, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
@@ -401,6 +423,9 @@ void show_result(struct show *s, const json_t *result)
 		break;
 	case CGN_CTL_CHECK_COMMAND:
 		print_check(result);
+		break;
+	case CGN_CTL_RESOLVE_COMMAND:
+		print_resolved(result);
 		break;
 	default: // of a newer daemon
 		print_any(result);

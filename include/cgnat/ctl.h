@@ -89,7 +89,7 @@ enum cgn_ctl_args {
 		"PROTOCOL SOURCE:PORT DESTINATION:PORT", \
 		"what would happen to a packet (not supported yet)") \
 	X(RESOLVE, "resolve", CGN_CTL_EXTERNAL | CGN_CTL_SUBSCRIBER, "EXTERNAL:PORT | SUBSCRIBER", \
-		"who has an external port, or which ports a subscriber has (not supported yet)") \
+		"who has an external port, or which ports a subscriber has") \
 	X(HELP, "help", 0, "", "the commands")
 
 enum cgn_ctl_command {

@@ -159,9 +159,14 @@ static void make_record(enum cgn_walk_kind kind, uint64_t i, struct cgn_walk_rec
 			(uint16_t)(1024 + i % 60000), (uint16_t)(2048 + i % 60000), protocol_of(i),
 			i == FAKE_STATIC, i % 50 == 49, 1, (uint32_t)i, 300};
 	} else if (kind == CGN_WALK_BLOCKS) {
-		r->block = (struct cgn_walk_block){subscriber_of(i), external_of(i),
-			(uint16_t)(1024 + 256 * (i % 250)), (uint16_t)(1279 + 256 * (i % 250)), 0,
-			(uint16_t)(i % 256), 1700000000 + (int64_t)i};
+		r->block = (struct cgn_walk_block){.subscriber = subscriber_of(i),
+			.external = external_of(i),
+			.first_port = (uint16_t)(1024 + 256 * (i % 250)),
+			.last_port = (uint16_t)(1279 + 256 * (i % 250)),
+			.step = 1,
+			.preset = i == FAKE_PRESET,
+			.ports_used = (uint32_t)(i % 256),
+			.allocated_at = 1700000000 + (int64_t)i};
 	} else {
 		r->subscriber = (struct cgn_walk_subscriber){.subscriber = subscriber_of(i),
 			.external = external_of(i),
@@ -182,6 +187,9 @@ static bool matches(const struct cgn_filter *f, enum cgn_walk_kind kind, uint64_
 	if ((f->by_subscriber && f->subscriber != s.internal) ||
 		(f->by_external && f->external != s.external) ||
 		(f->by_worker && f->worker != i % 2) || (f->by_policy && f->policy != s.policy))
+		return false;
+	if (kind == CGN_WALK_BLOCKS && f->by_external_port &&
+		(f->external_port - 1024u) / 256 != i % 250)
 		return false;
 	if (kind == CGN_WALK_BLOCKS || kind == CGN_WALK_SUBSCRIBERS)
 		return true;

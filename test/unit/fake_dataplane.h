@@ -23,6 +23,7 @@
 	"  - {name: home-users, match: {source: [100.64.0.0/11]}, action: translate, pool: residential}\n" \
 	"  - {name: others, match: {source: [100.96.0.0/11]}, action: translate, pool: residential}\n"
 
+#define FAKE_PRESET 17 // the block that is preset ports
 #define FAKE_STATIC 9 // the mapping that is static-mappings[0]
 
 struct fake {

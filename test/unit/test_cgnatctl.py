@@ -224,6 +224,11 @@ def test_check(daemon):
     (["check"], "FILE is missing"),
     (["explain", "tcp", "100.64.0.5:1"], "is missing"),
     (["resolve", "203.0.113.1:x"], "address and port"),
+    (["resolve"], "EXTERNAL:PORT | SUBSCRIBER is missing"),
+    (["resolve", "203.0.113.1:1", "203.0.113.2:1"], "one word too many"),
+    (["resolve", "203.0.113.1:1", "--config"], "its value is missing"),
+    (["status", "--config", "x.yaml"], "--config: not an option of status"),
+    (["resolve", "--subscriber", "100.64.0.5"], "--subscriber: not an option of resolve"),
     (["status", "--timeout", "0"], "--timeout"),
 ])
 def test_wrong_usage_is_2_and_needs_no_daemon(args, message):
@@ -237,8 +242,8 @@ def test_wrong_usage_is_2_and_needs_no_daemon(args, message):
 @pytest.mark.parametrize("args,message", [
     (["reload"], "not supported yet"),
     (["explain", "tcp", "100.64.0.5:1", "192.0.2.1:443"], "not supported yet"),
-    (["resolve", "203.0.113.1:2048"], "not supported yet"),
-    (["resolve", "100.64.0.5"], "not supported yet"),
+    (["resolve", "203.0.113.1:80"], "203.0.113.1:80 is nobody's"),
+    (["resolve", "100.64.0.200"], "100.64.0.200 has no ports"),
     (["show", "sessions", "--policy", "nobody"], "there is no policy 'nobody'"),
     (["show", "sessions", "--worker", "2"], "worker: 2 is not one of 0..1"),
 ])
@@ -247,6 +252,98 @@ def test_a_refusal_is_1_with_its_reason(daemon, args, message):
         run = daemon.ctl(*extra, *args)
         assert (run.returncode, run.stdout) == (1, "")
         assert message in run.stderr
+
+
+def test_resolve(daemon):
+    answer = daemon.json("resolve", "203.0.113.1:2400")
+    assert {k: answer[k] for k in ("subscriber", "external_address", "first_port", "last_port",
+                                   "dynamic")} == {
+        "subscriber": "100.64.0.6", "external_address": "203.0.113.1", "first_port": 2304,
+        "last_port": 2559, "dynamic": True}
+    assert daemon.human("resolve", "100.64.0.6").splitlines() == [
+        "SUBSCRIBER       EXTERNAL         FIRST   LAST  STEP  PORTS  DYNAMIC  POOL            "
+        "STATIC-MAPPING",
+        "100.64.0.6       203.0.113.1       2304   2559     1    256  yes      residential     -",
+        "100.64.0.6       203.0.113.1      15104  15359     1    256  yes      residential     -",
+    ]
+
+
+# The example of RFC 7422 2.5, and what else a configuration may say.
+OFFLINE = """
+interfaces:
+  - {name: in, role: internal, device: net_null0, addresses: [100.64.0.1/10]}
+  - {name: out, role: external, device: net_null1, addresses: [198.18.0.2/24]}
+pools:
+  - {name: det, addresses: [192.0.2.1], allocation: deterministic, block-size: 64,
+     deterministic: {ports: 4032}}
+  - {name: dyn, addresses: [192.0.2.7], reserved-ports: [5060]}
+policies:
+  - {name: a, match: {source: [198.51.100.0/28]}, pool: det}
+  - {name: b, match: {source: [100.64.0.0/10]}, pool: dyn}
+static-mappings:
+  - {name: web, protocol: tcp, internal: "100.64.0.10:8443", external: "192.0.2.7:4430"}
+  - {name: sip, protocol: udp, internal: "100.64.0.11:8443", external: "192.0.2.7:4430"}
+"""
+
+
+@pytest.fixture
+def offline(tmp_path):
+    path = tmp_path / "offline.yaml"
+    path.write_text(OFFLINE)
+
+    def ask(*args):
+        return subprocess.run([CGNATCTL, "--socket", "/nowhere.sock", "resolve", "--config",
+                               str(path), *args], capture_output=True, text=True, timeout=60)
+    return ask
+
+
+@pytest.mark.parametrize("what,subscriber,external,first,last,count", [
+    ("192.0.2.1:2001", "198.51.100.1", "192.0.2.1", 1024, 5055, 1),
+    ("192.0.2.1:5056", "198.51.100.2", "192.0.2.1", 5056, 9087, 1),
+    ("192.0.2.1:57471", "198.51.100.14", "192.0.2.1", 53440, 57471, 1),
+    ("198.51.100.14", "198.51.100.14", "192.0.2.1", 53440, 57471, 1),
+    ("192.0.2.7:4430", "100.64.0.10", "192.0.2.7", 4430, 4430, 2),
+    ("100.64.0.11", "100.64.0.11", "192.0.2.7", 4430, 4430, 1),
+])
+def test_resolve_without_a_daemon(offline, what, subscriber, external, first, last, count):
+    run = offline("--json", what)
+    assert (run.returncode, run.stderr) == (0, "")
+    answer = json.loads(run.stdout)
+    assert (answer["subscriber"], answer["external_address"], answer["first_port"],
+            answer["last_port"], answer["dynamic"]) == (subscriber, external, first, last, False)
+    assert len(answer["ranges"]) == count
+    human = offline(what)
+    assert (human.returncode, human.stderr) == (0, "")
+    assert len(human.stdout.splitlines()) == 1 + count and subscriber in human.stdout
+
+
+@pytest.mark.parametrize("what,message", [
+    ("192.0.2.1:58204", "192.0.2.1:58204 is lent when it is needed: look in the log who had it"),
+    ("192.0.2.7:4431", "192.0.2.7:4431 is lent when it is needed: look in the log who had it"),
+    ("192.0.2.7:5060", "192.0.2.7:5060 is nobody's: pool dyn gives out the ports 1024-65535, but "
+     "for reserved-ports"),
+    ("192.0.2.8:4431", "192.0.2.8:4431 is nobody's: its address is of no pool and of no static "
+     "mapping"),
+    ("192.0.2.1", "192.0.2.1 is an external address of pool det: its port is missing"),
+    ("198.51.100.0", "198.51.100.0 has no ports: it is no subscriber of a deterministic pool and "
+     "no static mapping has it"),
+])
+def test_resolve_without_a_daemon_says_why_not(offline, what, message):
+    for extra in [], ["--json"]:
+        run = offline(*extra, what)
+        assert (run.returncode, run.stdout, run.stderr) == (1, "", f"cgnatctl: {message}\n")
+
+
+def test_resolve_shows_errors_of_its_configuration(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(OFFLINE.replace("ports: 4032", "ports: 4033").replace("64,", "65,"))
+    run = subprocess.run([CGNATCTL, "resolve", "192.0.2.1:2001", f"--config={path}"],
+                         capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.splitlines() == [
+        f"{path}:6:80: pools[0].block-size: 65 is not a power of two, 16..16384 are allowed",
+        f"{path}:7:29: pools[0].deterministic.ports: 4033 is not a multiple of 16, multiples of "
+        "it in 16..65520 are allowed"]
 
 
 def test_no_daemon_is_3(tmp_path):
