@@ -131,6 +131,7 @@ static void write_interface(json_t *sections, const struct cgn_interface *i)
 	list_end(&addresses, s, "addresses");
 	put(s, "mtu", "%u", i->mtu);
 	put(s, "vlan", "%u", i->vlan);
+	put(s, "rss", "%s", cgn_rss_name(i->rss));
 	for (uint32_t r = 0; r < i->n_routes; r++) {
 		snprintf(text, sizeof(text), "%s via %s", text_prefix(prefix, &i->routes[r].prefix),
 			text_address(via, i->routes[r].via));

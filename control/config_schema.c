@@ -255,6 +255,7 @@ static void read_interface(struct report *r, struct node *n, void *item)
 {
 #define AT(member) offsetof(struct cgn_interface, member)
 	static const char *const roles[] = {"internal", "external", NULL};
+	static const char *const rss[] = {"auto", "flow", "key", "spread", "off", NULL};
 	static const struct field fields[] = {
 		{"name", value_name, AT(name), .is_required = true},
 		{"role", value_word, AT(role), .words = roles, .is_required = true},
@@ -262,6 +263,7 @@ static void read_interface(struct report *r, struct node *n, void *item)
 		{"addresses", read_interface_addresses, .is_required = true},
 		{"mtu", value_u16, AT(mtu), 68, 9600},
 		{"vlan", value_u16, AT(vlan), 0, 4094},
+		{"rss", value_word, AT(rss), .words = rss},
 		{"routes", read_routes},
 	};
 #undef AT

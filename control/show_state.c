@@ -164,10 +164,11 @@ static json_t *interface_json(const struct cgn_interface *i,
 	add_integer(&object, "tx_packets", count->tx_packets);
 	add_integer(&object, "tx_bytes", count->tx_bytes);
 	add_integer(&object, "drops", count->drops);
+	add_integer(&object, "handoffs", count->handoffs);
 	add_integer(&object, "nic_missed", link->nic_missed);
 	add_integer(&object, "rx_queues", link->rx_queues);
 	add_integer(&object, "tx_queues", link->tx_queues);
-	add(&object, "rss", json_boolean(link->rss));
+	add(&object, "rss", json_string(cgn_rss_name(link->rss)));
 	return object;
 }
 
@@ -182,7 +183,7 @@ json_t *run_show_interfaces(struct request *r)
 
 		// a device that does not answer (unplugged) is shown as down, with what we know
 		if (cgn_dataplane_link(r->control->dp, i, &link))
-			link = (struct cgn_link_status){0};
+			link = (struct cgn_link_status){.rss = CGN_RSS_OFF};
 		append(&list,
 			interface_json(&config->interfaces[i], &counters.interfaces[i], &link));
 	}

@@ -11,10 +11,12 @@
 #include <rte_launch.h>
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
+#include "cgnat/log.h"
 #include "claims.h"
 #include "eal.h"
 #include "handoff.h"
 #include "nic.h"
+#include "numa.h"
 #include "snapshot.h"
 #include "walk.h"
 #include "worker.h"
@@ -31,7 +33,8 @@ struct cgn_walk {
 struct cgn_dataplane {
 	const struct cgn_config *config;
 	struct snapshot *snapshot;
-	struct rte_mempool *mbufs;
+	struct numa numa;
+	struct rte_mempool *mbufs[CGN_WORKERS_MAX]; // by place in numa.node[]
 	struct nic nic[CGN_INTERFACES_MAX];
 	uint32_t n_nics, n_nics_started;
 	struct worker *worker[CGN_WORKERS_MAX];
@@ -48,31 +51,69 @@ struct cgn_dataplane {
 
 // ---- start
 
+static int worker_node(const struct cgn_dataplane *dp, uint32_t worker)
+{
+	return dp->numa.node[dp->numa.at[worker]];
+}
+
+static void nodes_find(struct cgn_dataplane *dp)
+{
+	const uint32_t n = dp->config->runtime.n_workers;
+	int node[CGN_WORKERS_MAX];
+
+	for (uint32_t i = 0; i < n; i++)
+		node[i] = (int)rte_lcore_to_socket_id(dp->config->runtime.worker_lcores[i]);
+	dp->numa = numa_of(node, n);
+}
+
+static void warn_far(const struct cgn_dataplane *dp)
+{
+	for (uint32_t i = 0; i < dp->n_nics; i++) {
+		const int node = rte_eth_dev_socket_id(dp->nic[i].device);
+
+		for (uint32_t w = 0; w < dp->n_workers; w++) {
+			if (dp->worker[w]->port[i].rx && numa_far(node, worker_node(dp, w)))
+				LOG(WARNING,
+					"interface %s: its device is on NUMA node %d, worker %u (lcore %u) on node %d: each packet crosses over",
+					dp->config->interfaces[i].name, node, w,
+					dp->config->runtime.worker_lcores[w], worker_node(dp, w));
+		}
+	}
+}
+
+// One pool of packet buffers for each NUMA node that has workers.
 static int mbufs_create(struct cgn_dataplane *dp, char *err, size_t err_size)
 {
 	const uint32_t n_workers = dp->config->runtime.n_workers;
-	uint32_t n = 1024, room = 0;
+	uint32_t fixed = 1024, each, room = 0;
 
+	each = MBUF_CACHE * 2 + BATCH_MAX * 4 + 2 * NEIGH_WAITING_MAX + 2 * FRAG_HELD_MAX;
+	if (n_workers > 1)
+		each += HANDOFF_RING;
 	for (uint32_t i = 0; i < dp->n_nics; i++) {
-		n += dp->nic[i].n_rx * NIC_RX_DESC + dp->nic[i].n_tx * NIC_TX_DESC;
+		// any worker's frames may wait in a transmit queue
+		fixed += dp->nic[i].n_tx * NIC_TX_DESC;
+		each += (dp->nic[i].n_rx + n_workers - 1) / n_workers * NIC_RX_DESC;
 		if (dp->config->interfaces[i].mtu > room)
 			room = dp->config->interfaces[i].mtu;
 	}
-	n += n_workers *
-		(MBUF_CACHE * 2 + BATCH_MAX * 4 + 2 * NEIGH_WAITING_MAX + 2 * FRAG_HELD_MAX);
-	if (n_workers > 1)
-		n += n_workers * HANDOFF_RING;
 	// one buffer holds a whole frame; devices round its size down, some to 1 KB
 	room = (room + 64 + 1023) / 1024 * 1024;
 	if (room < RTE_MBUF_DEFAULT_DATAROOM)
 		room = RTE_MBUF_DEFAULT_DATAROOM;
 	room += RTE_PKTMBUF_HEADROOM;
-	dp->mbufs =
-		rte_pktmbuf_pool_create("packets", n, MBUF_CACHE, 0, (uint16_t)room, SOCKET_ID_ANY);
-	if (!dp->mbufs) {
+	for (uint32_t i = 0; i < dp->numa.n; i++) {
+		const uint32_t n = fixed + dp->numa.n_workers[i] * each;
+		char name[RTE_MEMPOOL_NAMESIZE];
+
+		snprintf(name, sizeof(name), "packets%u", i);
+		dp->mbufs[i] = rte_pktmbuf_pool_create(
+			name, n, MBUF_CACHE, 0, (uint16_t)room, dp->numa.node[i]);
+		if (dp->mbufs[i])
+			continue;
 		snprintf(err, err_size,
-			"no memory for %u packet buffers (%u MB); raise runtime.memory-mb", n,
-			(unsigned)((uint64_t)n * (room + 192) >> 20));
+			"no memory for %u packet buffers (%u MB) on NUMA node %d; raise runtime.memory-mb",
+			n, (unsigned)((uint64_t)n * (room + 192) >> 20), dp->numa.node[i]);
 		return -ENOMEM;
 	}
 	return 0;
@@ -97,15 +138,15 @@ static int rings_create(struct cgn_dataplane *dp, uint32_t n_workers)
 	for (uint32_t i = 0; i < n_workers; i++) {
 		snprintf(name, sizeof(name), "walk%u", i);
 		dp->walk_ring[i] = rte_ring_create(
-			name, 2 * CGN_WALKS_MAX, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+			name, 2 * CGN_WALKS_MAX, worker_node(dp, i), RING_F_SP_ENQ | RING_F_SC_DEQ);
 		if (!dp->walk_ring[i])
 			return -ENOMEM;
 		for (uint32_t j = 0; j < n_workers; j++) {
 			if (i == j)
 				continue;
 			snprintf(name, sizeof(name), "handoff%u-%u", i, j);
-			dp->ring[i][j] = rte_ring_create(
-				name, HANDOFF_RING, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+			dp->ring[i][j] = rte_ring_create(name, HANDOFF_RING, worker_node(dp, j),
+				RING_F_SP_ENQ | RING_F_SC_DEQ);
 			if (!dp->ring[i][j])
 				return -ENOMEM;
 			dp->ring_in[j][i] = dp->ring[i][j];
@@ -126,21 +167,20 @@ static void ports_assign(struct cgn_dataplane *dp, struct worker *w)
 		memcpy(port->mac, nic->mac, 6);
 		port->l2_len = vlan ? 18 : 14;
 		memcpy(port->l2_tail, vlan ? tag : tag + 2, vlan ? 6 : 2);
-		// queue q is polled by worker (q + i) % n: few queues, and those of other
-		// devices, spread over the workers
-		uint32_t first = (w->id + w->n_workers - i % w->n_workers) % w->n_workers;
+		const uint32_t shift = nic_shift(nic, i);
+		const uint32_t first = (w->id + w->n_workers - shift % w->n_workers) % w->n_workers;
 
 		if (first < nic->n_rx) {
 			port->rx = nic_rx;
 			port->rx_ctx = NIC_RX_CTX(nic, first, w->n_workers);
 		}
 		// fewer transmit queues than workers: the first ones transmit for the others
-		port->tx_worker = (w->id + i) % w->n_workers < nic->n_tx
+		port->tx_worker = (w->id + shift) % w->n_workers < nic->n_tx
 			? w->id
-			: (w->n_workers - i % w->n_workers) % w->n_workers;
+			: (w->n_workers - shift % w->n_workers) % w->n_workers;
 		if (port->tx_worker == w->id) {
 			port->tx = nic_tx;
-			port->tx_ctx = NIC_TX_CTX(nic, (w->id + i) % w->n_workers);
+			port->tx_ctx = NIC_TX_CTX(nic, (w->id + shift) % w->n_workers);
 		}
 	}
 }
@@ -156,8 +196,8 @@ static int workers_create(struct cgn_dataplane *dp, char *err, size_t err_size)
 			.id = i,
 			.n_workers = config->runtime.n_workers,
 			.snapshot = dp->snapshot,
-			.mbufs = dp->mbufs,
-			.socket = (int)rte_lcore_to_socket_id(config->runtime.worker_lcores[i]),
+			.mbufs = dp->mbufs[dp->numa.at[i]],
+			.socket = worker_node(dp, i),
 			.rng_key = key,
 			.claims = dp->claims,
 		};
@@ -220,7 +260,8 @@ static int nics_probe(struct cgn_dataplane *dp, char *err, size_t err_size)
 		if (rc)
 			return rc;
 		dp->n_nics++;
-		rc = nic_plan(&dp->nic[i], dp->config->runtime.n_workers);
+		rc = nic_plan(
+			&dp->nic[i], &dp->config->interfaces[i], dp->config->runtime.n_workers);
 		if (rc) {
 			snprintf(err, err_size, "interface %s: %s", dp->config->interfaces[i].name,
 				strerror(-rc));
@@ -230,11 +271,51 @@ static int nics_probe(struct cgn_dataplane *dp, char *err, size_t err_size)
 	return 0;
 }
 
+// What all devices of a role can tell apart.
+static struct steer_plan steer_plan_of(const struct cgn_dataplane *dp)
+{
+	struct steer_plan plan = *STEER_PLAN_SOFTWARE;
+
+	for (uint32_t i = 0; i < dp->n_nics; i++) {
+		const unsigned bits = rss_bits(&dp->nic[i].rss);
+		uint8_t *least =
+			dp->nic[i].rss.by_source ? &plan.internal_bits : &plan.external_bits;
+
+		if (bits && bits < *least)
+			*least = (uint8_t)bits;
+	}
+	return plan;
+}
+
+static int snapshot_make(struct cgn_dataplane *dp, char *err, size_t err_size)
+{
+	const struct steer_plan plan = steer_plan_of(dp);
+
+	dp->snapshot = snapshot_create(dp->config, &plan);
+	if (dp->snapshot)
+		return 0;
+	snprintf(err, err_size, "out of memory");
+	return -ENOMEM;
+}
+
+static int start_nic(struct cgn_dataplane *dp, uint32_t i, char *err, size_t err_size)
+{
+	const struct cgn_interface *ifc = &dp->config->interfaces[i];
+	struct nic *nic = &dp->nic[i];
+	struct rte_mempool *mbufs[UINT8_MAX + 1];
+	const struct steer *steer =
+		ifc->role == CGN_INTERNAL ? &dp->snapshot->internal : &dp->snapshot->external;
+
+	for (uint32_t q = 0; q < nic->n_rx; q++)
+		mbufs[q] = dp->mbufs[dp->numa.at[(q + nic_shift(nic, i)) % dp->n_workers]];
+	return nic_start(ifc, nic, mbufs, steer, err, err_size);
+}
+
 static int launch(struct cgn_dataplane *dp, char *err, size_t err_size)
 {
+	warn_far(dp);
 	for (uint32_t i = 0; i < dp->n_nics; i++) {
-		int rc = nic_start(
-			&dp->config->interfaces[i], &dp->nic[i], dp->mbufs, err, err_size);
+		int rc = start_nic(dp, i, err, err_size);
 
 		if (rc)
 			return rc;
@@ -268,16 +349,16 @@ int cgn_dataplane_start(const struct cgn_config *config, const struct cgn_block_
 		free(dp);
 		return rc;
 	}
-	rc = -ENOMEM;
-	dp->snapshot = snapshot_create(config, STEER_PLAN_SOFTWARE);
-	if (!dp->snapshot)
-		goto err_stop;
+	nodes_find(dp);
 	rc = handoff_setup();
 	if (rc) {
 		snprintf(err, err_size, "no room in packet buffers for the hand-off label");
 		goto err_stop;
 	}
 	rc = nics_probe(dp, err, err_size);
+	if (rc)
+		goto err_stop;
+	rc = snapshot_make(dp, err, err_size);
 	if (!rc)
 		rc = check_gateways6(dp, err, err_size);
 	if (!rc)
@@ -355,7 +436,8 @@ void cgn_dataplane_stop(struct cgn_dataplane *dp)
 		for (uint32_t j = 0; j < CGN_WORKERS_MAX; j++)
 			rte_ring_free(dp->ring[i][j]);
 	}
-	rte_mempool_free(dp->mbufs);
+	for (uint32_t i = 0; i < dp->numa.n; i++)
+		rte_mempool_free(dp->mbufs[i]);
 	snapshot_destroy(dp->snapshot);
 	free(dp);
 	eal_stop();

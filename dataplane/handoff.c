@@ -59,8 +59,10 @@ void handoff_push(
 	*label_of(m) = (uint32_t)kind | (uint32_t)ifc << 8;
 	if (kind == HANDOFF_TRANSMIT)
 		w->counters.tx_handoffs++;
-	else if (!is_copy(m))
+	else if (!is_copy(m)) {
 		w->counters.handoffs++;
+		w->counters.interfaces[ifc].handoffs += kind == HANDOFF_PACKET;
+	}
 	w->out[to][w->n_out[to]++] = m;
 	if (w->n_out[to] == BURST_MAX)
 		flush_one(w, to);

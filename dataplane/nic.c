@@ -8,18 +8,6 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 
-// Hash of the addresses alone where the device knows that (ports would tear fragments and ICMP errors
-// from their flow); else, as on i40e, per protocol.
-#define RSS_IPV4 (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_FRAG_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_OTHER)
-#define RSS_L4 \
-	(RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV4_UDP | \
-		RTE_ETH_RSS_NONFRAG_IPV4_SCTP)
-// IPv6 has no owner: any spreading will do that keeps the packets of a flow in order.
-#define RSS_IPV6 (RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_FRAG_IPV6 | RTE_ETH_RSS_NONFRAG_IPV6_OTHER)
-#define RSS_L4_IPV6 \
-	(RTE_ETH_RSS_NONFRAG_IPV6_TCP | RTE_ETH_RSS_NONFRAG_IPV6_UDP | \
-		RTE_ETH_RSS_NONFRAG_IPV6_SCTP)
-
 uint16_t nic_rx(void *ctx, struct rte_mbuf **m, uint16_t n)
 {
 	const uint64_t c = (uintptr_t)ctx;
@@ -86,20 +74,6 @@ int nic_probe(const struct cgn_interface *ifc, struct nic *nic, char *err, size_
 	return 0;
 }
 
-static uint64_t rss_types(const struct rte_eth_dev_info *info)
-{
-	uint64_t types = RSS_IPV4 & info->flow_type_rss_offloads;
-
-	if (!(types & RTE_ETH_RSS_IPV4))
-		types |= RSS_L4 & info->flow_type_rss_offloads;
-	if (!types)
-		return 0;
-	types |= RSS_IPV6 & info->flow_type_rss_offloads;
-	if (!(types & RTE_ETH_RSS_IPV6))
-		types |= RSS_L4_IPV6 & info->flow_type_rss_offloads;
-	return types;
-}
-
 // Devices whose frames arrive on all the queues they were created with, whether we ask or not.
 static bool has_fixed_queues(const struct nic *nic)
 {
@@ -113,7 +87,7 @@ static bool has_fixed_queues(const struct nic *nic)
 	return false;
 }
 
-int nic_plan(struct nic *nic, uint32_t n_workers)
+int nic_plan(struct nic *nic, const struct cgn_interface *ifc, uint32_t n_workers)
 {
 	struct rte_eth_dev_info info;
 	int rc = rte_eth_dev_info_get(nic->device, &info);
@@ -121,13 +95,14 @@ int nic_plan(struct nic *nic, uint32_t n_workers)
 	if (rc)
 		return rc;
 	nic->n_rx = nic->n_tx = 1;
+	nic->rss = (struct rss){.method = CGN_RSS_OFF, .device = nic->device};
 	if (!strcmp(nic->driver, "net_memif"))
 		return 0; // its peer decides how many queues there are
 	if (has_fixed_queues(nic)) {
 		nic->n_rx = info.max_rx_queues;
 	} else {
-		nic->rss = n_workers > 1 && info.max_rx_queues >= n_workers && rss_types(&info);
-		if (nic->rss)
+		rss_plan(&nic->rss, &info, ifc, n_workers);
+		if (nic->rss.method != CGN_RSS_OFF)
 			nic->n_rx = (uint16_t)n_workers;
 	}
 	// as many to transmit: some devices (virtio, af_xdp, tap) have queues in pairs only; workers
@@ -138,7 +113,7 @@ int nic_plan(struct nic *nic, uint32_t n_workers)
 	return 0;
 }
 
-static int configure(const struct cgn_interface *ifc, struct nic *nic)
+static int configure(const struct cgn_interface *ifc, struct nic *nic, bool one_pool)
 {
 	struct rte_eth_conf conf = {0};
 	struct rte_eth_dev_info info;
@@ -146,26 +121,28 @@ static int configure(const struct cgn_interface *ifc, struct nic *nic)
 
 	if (rc)
 		return rc;
-	if (nic->rss) { // which worker owns a packet is looked at afterwards, in software
-		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-		conf.rx_adv_conf.rss_conf.rss_hf = rss_types(&info);
-	}
+	rss_configure(&nic->rss, &conf);
 	if (info.max_mtu && ifc->mtu > info.max_mtu)
 		return -ERANGE; // "Numerical result out of range", beside the mtu
 	if (ifc->mtu >= info.min_mtu)
 		conf.rxmode.mtu = ifc->mtu;
-	// every buffer is from one pool and ours alone
-	conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+	if (one_pool) // every buffer is from it and ours alone
+		conf.txmode.offloads = info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
 	return rte_eth_dev_configure(nic->device, nic->n_rx, nic->n_tx, &conf);
 }
 
-int nic_start(const struct cgn_interface *ifc, struct nic *nic, struct rte_mempool *mbufs,
-	char *err, size_t err_size)
+int nic_start(const struct cgn_interface *ifc, struct nic *nic, struct rte_mempool *const *mbufs,
+	const struct steer *steer, char *err, size_t err_size)
 {
 	uint16_t n_rx_desc = NIC_RX_DESC, n_tx_desc = NIC_TX_DESC;
 	int socket = rte_eth_dev_socket_id(nic->device);
 	char what[64] = "given its receive queues";
-	int rc = configure(ifc, nic);
+	bool one_pool = true;
+	int rc;
+
+	for (uint16_t q = 1; q < nic->n_rx; q++)
+		one_pool = one_pool && mbufs[q] == mbufs[0];
+	rc = configure(ifc, nic, one_pool);
 
 	if (rc) {
 		snprintf(what, sizeof(what), "set up with mtu %u and %u queues", ifc->mtu,
@@ -177,7 +154,7 @@ int nic_start(const struct cgn_interface *ifc, struct nic *nic, struct rte_mempo
 		goto err;
 	for (uint16_t q = 0; q < nic->n_rx; q++) {
 		rc = rte_eth_rx_queue_setup(
-			nic->device, q, n_rx_desc, (unsigned)socket, NULL, mbufs);
+			nic->device, q, n_rx_desc, (unsigned)socket, NULL, mbufs[q]);
 		if (rc)
 			goto err;
 	}
@@ -192,6 +169,7 @@ int nic_start(const struct cgn_interface *ifc, struct nic *nic, struct rte_mempo
 	if (rc)
 		goto err;
 	nic->started = true;
+	rss_start(&nic->rss, ifc->name, steer);
 	// neighbour discovery comes by multicast; a device that can filter none has nothing to switch
 	if (ifc->n_addresses6 && rte_eth_allmulticast_enable(nic->device))
 		rte_eth_promiscuous_enable(nic->device);
@@ -221,7 +199,7 @@ void nic_link(const struct nic *nic, struct cgn_link_status *out)
 	memcpy(out->driver, nic->driver, sizeof(out->driver));
 	out->rx_queues = nic->n_rx;
 	out->tx_queues = nic->n_tx;
-	out->rss = nic->rss;
+	out->rss = nic->rss.method;
 	if (!rte_eth_link_get_nowait(nic->device, &link)) {
 		out->up = link.link_status == RTE_ETH_LINK_UP;
 		out->speed_mbps =

@@ -11,11 +11,12 @@
 #include <rte_mempool.h>
 #include "cgnat/config.h"
 #include "cgnat/dataplane.h"
+#include "rss.h"
 
 struct nic {
 	uint16_t device; // DPDK port id
 	uint16_t n_rx, n_tx; // queues
-	bool rss; // it spreads packets over its receive queues
+	struct rss rss; // how it brings packets to its receive queues
 	bool started, vdev;
 	uint8_t mac[6];
 	char driver[CGN_NAME_MAX];
@@ -28,11 +29,19 @@ struct nic {
 int nic_probe(const struct cgn_interface *ifc, struct nic *nic, char *err, size_t err_size);
 
 // Decides on queues for n_workers.
-int nic_plan(struct nic *nic, uint32_t n_workers);
+int nic_plan(struct nic *nic, const struct cgn_interface *ifc, uint32_t n_workers);
 
-// Sets up queues with buffers from `mbufs` and starts the device.
-int nic_start(const struct cgn_interface *ifc, struct nic *nic, struct rte_mempool *mbufs,
-	char *err, size_t err_size);
+// Queue q of the device is polled by worker (q + nic_shift()) % n_workers: the same number where
+// the device brings packets to the worker that owns them, else spread over the workers.
+static inline uint32_t nic_shift(const struct nic *nic, uint32_t ifc)
+{
+	return nic->rss.method == CGN_RSS_OFF ? ifc : 0;
+}
+
+// Sets up the queues, each with buffers from mbufs[queue], starts the device, and tells it who
+// gets which packets.
+int nic_start(const struct cgn_interface *ifc, struct nic *nic, struct rte_mempool *const *mbufs,
+	const struct steer *steer, char *err, size_t err_size);
 void nic_stop(struct nic *nic);
 
 void nic_link(const struct nic *nic, struct cgn_link_status *out);

@@ -31,12 +31,20 @@ uint32_t steer_slot_worker(const struct steer *s, uint32_t slot)
 // address at input bit `at`, the bit 2^q is at + 31 - q: the key bit at + 63 - bits - t is the tap
 // that adds address >> t, reversed. No other key bit reaches the slot from this address, and
 // none of these bits is reached from its neighbours.
+//
+// The longest input with an IPv4 address is 128 bits (SCTP, with its tag), which reach 159 bits of
+// the key. Bits behind those are for IPv6, which has no owner: its destinations are spread at random.
+#define KEY_IPV4_BYTES 20
 void steer_key(uint8_t *key, size_t n_bytes, unsigned bits, enum steer_field field)
 {
 	static const uint8_t taps[] = {0, 3, 7, 10, 11, 17}; // those of steer_index()
 	const size_t n_bits = n_bytes * 8;
 
-	memset(key, 0, n_bytes);
+	memset(key, 0, KEY_IPV4_BYTES);
+	for (size_t i = KEY_IPV4_BYTES; i < n_bytes; i++)
+		key[i] = field == STEER_ALONE
+			? 0
+			: (uint8_t)((i * 0x9e3779b1u ^ i * i * 0x85ebcau) >> 11);
 	for (unsigned i = 0; i < sizeof(taps); i++) {
 		size_t p = 63 - bits - taps[i], end = p + 1;
 

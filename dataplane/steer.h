@@ -56,6 +56,6 @@ enum steer_field {
 	STEER_ALONE, // one address alone, at whatever offset of four bytes
 };
 
-// The key that makes a device with 2^bits slots or more compute the function; n_bytes >=
-// STEER_KEY_MIN.
+// The key that makes a device with 2^bits slots or more compute the function, and spread IPv6;
+// n_bytes >= STEER_KEY_MIN.
 void steer_key(uint8_t *key, size_t n_bytes, unsigned bits, enum steer_field field);

@@ -33,6 +33,24 @@ enum cgn_role {
 	CGN_EXTERNAL,
 };
 
+// How a device brings packets to several workers (docs/architecture.md, "Receiving").
+enum cgn_rss {
+	CGN_RSS_AUTO, // the first of the others that it can do
+	CGN_RSS_FLOW, // flow rules: one address is hashed alone
+	CGN_RSS_KEY, // the hash key makes one address count alone
+	CGN_RSS_SPREAD, // evenly, and not to their owners
+	CGN_RSS_OFF, // all to one
+};
+
+static inline const char *cgn_rss_name(enum cgn_rss rss)
+{
+	return rss == CGN_RSS_FLOW	? "flow"
+		: rss == CGN_RSS_KEY	? "key"
+		: rss == CGN_RSS_SPREAD ? "spread"
+		: rss == CGN_RSS_OFF	? "off"
+					: "auto";
+}
+
 struct cgn_interface {
 	char name[CGN_NAME_MAX];
 	enum cgn_role role;
@@ -41,6 +59,7 @@ struct cgn_interface {
 	uint32_t n_addresses; // at least 1
 	uint16_t mtu; // IP bytes, 68..9600
 	uint16_t vlan; // 0 = untagged, 1..4094
+	enum cgn_rss rss;
 	struct cgn_route *routes;
 	uint32_t n_routes;
 	struct cgn_prefix6 *addresses6; // with one of these the interface carries IPv6

@@ -76,6 +76,7 @@
 struct cgn_interface_counters {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t drops; // packets received here, or on their way out here, that were dropped
+	uint64_t handoffs; // packets received here by another worker than their owner
 };
 
 struct cgn_pool_gauges {

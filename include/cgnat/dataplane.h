@@ -44,7 +44,7 @@ struct cgn_link_status {
 	bool up;
 	uint32_t speed_mbps; // 0 = unknown
 	uint16_t rx_queues, tx_queues;
-	bool rss; // the device spreads packets over the workers
+	enum cgn_rss rss; // how it brings packets to the workers; never CGN_RSS_AUTO
 	char driver[CGN_NAME_MAX];
 	uint64_t nic_missed; // frames the device dropped before a worker saw them
 };

@@ -59,11 +59,13 @@ static void devices_open(void)
 		port = rte_eth_from_rings(name, device[i].to_us, QUEUES, &device[i].from_us, 1, 0);
 		assert_true(port >= 0);
 		device[i].nic = (struct nic){.device = (uint16_t)port, .driver = "net_ring"};
-		assert_int_equal(nic_plan(&device[i].nic, 1), 0); // all it has, not one per worker
+		// all it has, not one per worker
+		assert_int_equal(nic_plan(&device[i].nic, w->snapshot->interface[i].config, 1), 0);
 		assert_int_equal(device[i].nic.n_rx, QUEUES);
 		assert_int_equal(device[i].nic.n_tx, 1);
 		assert_int_equal(nic_start(w->snapshot->interface[i].config, &device[i].nic,
-					 w->mbufs, err, sizeof(err)),
+					 (struct rte_mempool *[]){w->mbufs, w->mbufs, w->mbufs},
+					 &w->snapshot->external, err, sizeof(err)),
 			0);
 		device[i].rx = w->port[i].rx;
 		device[i].rx_ctx = w->port[i].rx_ctx;
@@ -117,7 +119,7 @@ static void packets_pass_through_dpdk_devices(void **state)
 	nic_link(&device[INSIDE].nic, &link);
 	assert_true(link.up);
 	assert_int_equal(link.rx_queues, QUEUES);
-	assert_false(link.rss);
+	assert_int_equal(link.rss, CGN_RSS_OFF);
 	assert_int_equal(rte_eth_stats_get(device[OUTSIDE].nic.device, &stats), 0);
 	assert_int_equal(stats.opackets, 202); // the ARP before the devices were opened not
 }

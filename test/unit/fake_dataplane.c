@@ -103,7 +103,7 @@ int cgn_dataplane_link(
 		.speed_mbps = 10000,
 		.rx_queues = 2,
 		.tx_queues = 2,
-		.rss = interface == 0,
+		.rss = interface == 0 ? CGN_RSS_KEY : CGN_RSS_OFF,
 		.driver = "net_null",
 		.nic_missed = 7,
 	};

@@ -239,7 +239,7 @@ static void interfaces_has_the_link_and_the_counters(void **state)
 	assert_int_equal(json_array_size(list), 2);
 	check_keys(in,
 		"name role device driver mac link speed_mbps addresses mtu vlan rx_packets rx_bytes "
-		"tx_packets tx_bytes drops nic_missed rx_queues rss");
+		"tx_packets tx_bytes drops handoffs nic_missed rx_queues rss");
 	assert_string_equal(text(in, "name"), "in");
 	assert_string_equal(text(in, "role"), "internal");
 	assert_string_equal(text(out, "role"), "external");

@@ -113,6 +113,26 @@ static void a_device_that_hashes_one_address_alone_may_put_it_anywhere(void **st
 	}
 }
 
+// IPv6 is hashed with the same key: 8 words of addresses, perhaps ports. Nobody owns it.
+static void ipv6_is_spread_by_its_destination(void **state)
+{
+	for (unsigned field = STEER_SOURCE; field <= STEER_ALONE; field++) {
+		uint32_t have[4] = {0};
+		struct device d;
+		struct steer s;
+
+		steer_init(&s, 7, 4);
+		program(&d, &s, 128, 40, (enum steer_field)field);
+		for (unsigned k = 0; k < 4000; k++) { // one /32 of subscribers, one /64 each
+			uint32_t tuple[9] = {0x20010db8, 5, 6, 7, 0x2a001450, k, 0, 1, 0};
+
+			have[queue_of(&d, tuple, 8 + k % 2)]++;
+		}
+		for (unsigned w = 0; w < 4; w++)
+			assert_in_range(have[w], 600, 1400);
+	}
+}
+
 static void indexes_of_a_dense_range_follow_each_other(void **state)
 {
 	for (unsigned n = 1; n <= STEER_BITS_MAX; n++) {
@@ -386,6 +406,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_device_takes_the_same_worker_whatever_the_remote_and_ports),
 		cmocka_unit_test(a_device_that_hashes_one_address_alone_may_put_it_anywhere),
+		cmocka_unit_test(ipv6_is_spread_by_its_destination),
 		cmocka_unit_test(indexes_of_a_dense_range_follow_each_other),
 		cmocka_unit_test(subscribers_are_shared_out_equally),
 		cmocka_unit_test(every_prefix_is_shared_out_equally),
