@@ -1,39 +1,31 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "load.h"
 #include <arpa/inet.h>
+#include <emmintrin.h>
+#include <stdlib.h>
 #include <string.h>
 #include <rte_cycles.h>
-#include "dataplane/csum.h"
+#include <rte_prefetch.h>
 #include "dataplane/path.h"
 
 #define REMOTE 0xc6336401u // 198.51.100.1
 #define REMOTE_PORT 53
 #define FIRST_PORT 1024 // of a subscriber's hosts
 #define HAIRPIN_STEP 1 // a mapping talks to that of the next subscriber
-
-const uint8_t load_mac_ours[6] = {2, 0, 0, 0, 0, 1};
-const uint8_t load_mac_theirs[6] = {2, 0, 0, 0, 0, 2};
+#define STEP 2654435761u // a prime: an order far from the subscribers' own
+#define ARP_NS 5000000000ull
+#define RING 1024 // descriptors of the card that a paced load imagines
 
 __extension__ typedef unsigned __int128 u128;
 
-struct __attribute__((packed, aligned(2))) frame {
-	uint8_t dst[6], src[6];
-	be16_t ethertype;
-	struct ipv4 ip;
-	union {
-		struct {
-			be16_t sport, dport, len, check;
-			uint32_t mapping; // host order: ours alone
-		} udp;
-		struct {
-			be16_t sport, dport;
-			be32_t seq, ack;
-			uint8_t off, flags;
-			be16_t window, check, urgent;
-			uint32_t mapping;
-		} tcp;
-	};
-};
+void load_init(struct load *l, uint32_t id, uint32_t ports_per)
+{
+	l->ports_per = ports_per;
+	l->rnd = 0x9e3779b97f4a7c15ull + id;
+	l->ns_per_tsc = 1e9 / (double)rte_get_tsc_hz();
+}
+
+// ---- which mapping, and where it lies
 
 static uint64_t next_random(struct load *l)
 {
@@ -43,9 +35,32 @@ static uint64_t next_random(struct load *l)
 	return l->rnd;
 }
 
-static uint64_t random_mapping(struct load *l)
+static uint64_t spread(uint64_t i, uint64_t n)
 {
-	return (uint64_t)(((u128)next_random(l) * l->n) >> 64);
+	return (uint64_t)(((u128)i * STEP) % n);
+}
+
+static uint64_t next_mapping(struct load *l)
+{
+	uint64_t at;
+
+	switch (l->phase) {
+	case LOAD_FILL:
+	case LOAD_HAIRPIN_FILL:
+		at = l->fill_at++;
+		return at < l->fill_first
+			? spread(at, l->fill_first)
+			: l->fill_first + spread(at - l->fill_first, l->n - l->fill_first);
+	case LOAD_LIVE:
+		l->sweep = l->sweep + 1 < l->n / 2 ? l->sweep + 1 : 0;
+		return opt.order == ORDER_SWEEP ? l->sweep : spread(l->sweep, l->n / 2);
+	default:
+		if (opt.order == ORDER_SWEEP) {
+			l->sweep = l->sweep + 1 < l->n ? l->sweep + 1 : 0;
+			return l->sweep;
+		}
+		return (uint64_t)(((u128)next_random(l) * l->n) >> 64);
+	}
 }
 
 static void internal_of(const struct load *l, uint64_t k, be32_t *addr, be16_t *port)
@@ -58,216 +73,346 @@ static uint64_t partner_of(const struct load *l, uint64_t k)
 {
 	uint64_t p = k + (uint64_t)HAIRPIN_STEP * l->ports_per;
 
-	return p < l->n ? p : p - l->n;
+	return p < l->n ? p : p % l->n;
 }
 
-static uint16_t l4_check(const struct frame *f, uint16_t l4_len)
+static bool is_hairpin(const struct load *l)
 {
-	uint32_t sum = csum_sum(&f->ip.src, 8, 0);
-
-	sum += htons(f->ip.proto);
-	sum += htons(l4_len);
-	return (uint16_t)~csum_fold(csum_sum(&f->udp, l4_len, sum));
+	return opt.direction == DIRECTION_HAIRPIN && l->phase != LOAD_FILL;
 }
 
-static void make(struct load *l, struct rte_mbuf *m, uint64_t k, be32_t src, be16_t sport,
-	be32_t dst, be16_t dport, uint8_t tcp_flags)
+// Ends of a frame of mapping k that comes in on this side.
+static void ends_in(const struct load *l, uint64_t k, enum side side, struct frame_ends *e)
 {
-	const uint16_t len = (uint16_t)(l->packet_size - 4), ip_len = (uint16_t)(len - 14);
-	struct frame *f;
-
-	m->data_off = RTE_PKTMBUF_HEADROOM;
-	m->data_len = len;
-	m->pkt_len = len;
-	m->ol_flags = 0;
-	f = rte_pktmbuf_mtod(m, struct frame *);
-	memcpy(f->dst, load_mac_ours, 6);
-	memcpy(f->src, load_mac_theirs, 6);
-	f->ethertype = htons(0x0800);
-	f->ip = (struct ipv4){.ver_ihl = 0x45,
-		.total_len = htons(ip_len),
-		.frag = htons(IPV4_DF),
-		.ttl = 64,
-		.proto = l->tcp ? CGN_PROTO_TCP : CGN_PROTO_UDP,
-		.src = src,
-		.dst = dst};
-	f->ip.check = (be16_t)~csum_fold(csum_sum(&f->ip, sizeof(f->ip), 0));
-	if (l->tcp) {
-		f->tcp.sport = sport;
-		f->tcp.dport = dport;
-		f->tcp.seq = f->tcp.ack = 0;
-		f->tcp.off = 5 << 4;
-		f->tcp.flags = tcp_flags;
-		f->tcp.window = 0xffff;
-		f->tcp.check = f->tcp.urgent = 0;
-		f->tcp.mapping = (uint32_t)k;
-		f->tcp.check = l4_check(f, (uint16_t)(ip_len - 20));
-	} else {
-		f->udp.sport = sport;
-		f->udp.dport = dport;
-		f->udp.len = htons((uint16_t)(ip_len - 20));
-		f->udp.check = 0;
-		f->udp.mapping = (uint32_t)k;
-		f->udp.check = l4_check(f, (uint16_t)(ip_len - 20));
-		if (!f->udp.check)
-			f->udp.check = 0xffff; // 0 would say that there is none
+	if (side == SIDE_EXTERNAL) {
+		*e = (struct frame_ends){htonl(REMOTE), l->external[k].addr, htons(REMOTE_PORT),
+			l->external[k].port};
+		return;
 	}
-}
-
-static void make_out(struct load *l, struct rte_mbuf *m, uint64_t k, uint8_t tcp_flags)
-{
-	be32_t src;
-	be16_t sport;
-
-	internal_of(l, k, &src, &sport);
-	if (l->phase == LOAD_FILL || l->direction != DIRECTION_HAIRPIN) {
-		make(l, m, k, src, sport, htonl(REMOTE), htons(REMOTE_PORT), tcp_flags);
-	} else {
+	internal_of(l, k, &e->src, &e->sport);
+	if (is_hairpin(l)) {
 		const struct external *to = &l->external[partner_of(l, k)];
 
-		make(l, m, k, src, sport, to->addr, to->port, tcp_flags);
+		e->dst = to->addr;
+		e->dport = to->port;
+	} else {
+		e->dst = htonl(REMOTE);
+		e->dport = htons(REMOTE_PORT);
 	}
 }
 
-static uint16_t give(struct load *l, struct rte_mbuf **m, uint16_t n, bool internal)
+// Ends that it must have when it leaves by this side.
+static void ends_out(const struct load *l, uint64_t k, enum side side, struct frame_ends *e)
 {
-	const uint64_t begin = rte_rdtsc();
-	uint16_t got = 0;
+	if (side == SIDE_EXTERNAL || is_hairpin(l)) {
+		e->src = l->external[k].addr;
+		e->sport = l->external[k].port;
+	} else {
+		e->src = htonl(REMOTE);
+		e->sport = htons(REMOTE_PORT);
+	}
+	if (side == SIDE_EXTERNAL) {
+		e->dst = htonl(REMOTE);
+		e->dport = htons(REMOTE_PORT);
+	} else {
+		internal_of(l, is_hairpin(l) ? partner_of(l, k) : k, &e->dst, &e->dport);
+	}
+}
 
+// ---- prepare
+
+// CSIT's IMIX: 7 x 64, 4 x 570, 1 x 1518.
+static uint32_t next_size(struct load *l)
+{
+	static const uint16_t imix[12] = {64, 570, 64, 64, 570, 64, 1518, 64, 570, 64, 64, 570};
+
+	if (opt.packet_size)
+		return opt.packet_size;
+	l->imix = l->imix + 1 < 12 ? l->imix + 1 : 0;
+	return imix[l->imix];
+}
+
+static bool take_buffers(struct load *l, struct rte_mbuf **m, uint32_t n)
+{
+	while (l->n_spare < n) {
+		if (!(l->spare[l->n_spare] = rte_pktmbuf_alloc(l->worker->mbufs)))
+			return false;
+		l->n_spare++;
+	}
+	l->n_spare -= n;
+	memcpy(m, l->spare + l->n_spare, n * sizeof(*m));
+	return true;
+}
+
+static void prepare_side(struct load *l, enum side side, uint32_t n)
+{
+	const uint8_t tcp_flags =
+		l->phase == LOAD_FILL || l->phase == LOAD_HAIRPIN_FILL ? TCP_SYN : TCP_ACK;
+	uint32_t k[AHEAD_MAX];
+
+	if (!take_buffers(l, l->ready[side], n))
+		return; // none come back: the worker lost them, and `missing` will tell
+	for (uint32_t i = 0; i < n; i++) {
+		k[i] = (uint32_t)next_mapping(l);
+		rte_prefetch0(&l->external[k[i]]);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		struct frame_ends ends;
+
+		ends_in(l, k[i], side, &ends);
+		frame_make(l->ready[side][i], next_size(l), opt.tcp, tcp_flags, k[i], &ends);
+		l->ready[side][i]->hash.usr = (uint32_t)side << 16 | i;
+	}
+	for (uint32_t i = 0; opt.cold && i < n; i++) {
+		const uint8_t *f = rte_pktmbuf_mtod(l->ready[side][i], const uint8_t *);
+
+		for (uint32_t at = 0; at < l->ready[side][i]->data_len; at += 64)
+			_mm_clflush(f + at);
+	}
+	l->n_ready[side] = n;
+	l->received += n;
+}
+
+static void answer_arp(struct load *l, uint8_t ifc, uint32_t address)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(l->worker->mbufs);
+
+	if (!m)
+		return;
+	frame_make_arp(m, address);
+	path_frames(l->worker, &m, 1, ifc, true);
+}
+
+// The next hops answer long before they are asked (NEIGH_FRESH_S).
+static void keep_neighbours(struct load *l)
+{
+	if (l->clock_ns < l->arp_ns)
+		return;
+	l->arp_ns = l->clock_ns + ARP_NS;
+	answer_arp(l, 0, l->gateway[0]);
+	answer_arp(l, 1, l->gateway[1]);
+}
+
+uint32_t load_prepare(struct load *l)
+{
+	uint32_t half = opt.ahead / 2 - opt.ahead / 2 % opt.burst;
+
+	keep_neighbours(l);
+	l->n_ready[0] = l->n_ready[1] = l->at[0] = l->at[1] = 0;
 	if (l->phase == LOAD_FILL || l->phase == LOAD_HAIRPIN_FILL) {
-		while (internal && got < n && l->fill_at < l->fill_end &&
-			(m[got] = rte_pktmbuf_alloc(l->worker->mbufs)) != NULL) {
-			// an order far from the subscribers' own: step by a prime
-			uint64_t k = (uint64_t)(((u128)l->fill_at++ * 2654435761u) % l->n);
+		uint64_t n = l->fill_end - l->fill_at;
 
-			make_out(l, m[got++], k, TCP_SYN);
-		}
-	} else if (l->phase == LOAD_STEADY) {
-		if (internal ? l->direction == DIRECTION_IN
-			     : l->direction == DIRECTION_OUT || l->direction == DIRECTION_HAIRPIN)
-			return 0;
-		if (rte_pktmbuf_alloc_bulk(l->worker->mbufs, m, n))
-			return 0;
-		for (got = 0; got < n; got++) {
-			uint64_t k = random_mapping(l);
-
-			if (internal)
-				make_out(l, m[got], k, TCP_ACK);
-			else
-				make(l, m[got], k, htonl(REMOTE), htons(REMOTE_PORT),
-					l->external[k].addr, l->external[k].port, TCP_ACK);
-		}
+		prepare_side(l, SIDE_INTERNAL, n < opt.ahead ? (uint32_t)n : opt.ahead);
+	} else if (opt.direction == DIRECTION_MIX) {
+		prepare_side(l, SIDE_INTERNAL, half ? half : opt.burst);
+		prepare_side(l, SIDE_EXTERNAL, half ? half : opt.burst);
+	} else {
+		prepare_side(l, opt.direction == DIRECTION_IN ? SIDE_EXTERNAL : SIDE_INTERNAL,
+			opt.ahead);
 	}
-	l->received += got;
-	l->burst_tsc = rte_rdtsc();
-	l->aside_tsc += l->burst_tsc - begin;
-	return got;
+	if (opt.cold)
+		_mm_mfence();
+	return l->n_ready[0] + l->n_ready[1];
 }
 
-// One burst per poll and interface, however often the worker asks.
-static uint16_t give_once(struct load *l, struct rte_mbuf **m, uint16_t n, bool internal)
-{
-	uint16_t got = l->left[internal] < n ? (uint16_t)l->left[internal] : n;
+// ---- run
 
-	l->left[internal] -= got;
-	return got ? give(l, m, got, internal) : 0;
+static uint64_t run_clock(const struct load *l)
+{
+	return l->run_tsc + (rte_rdtsc() - l->begin_tsc);
+}
+
+// How many frames have arrived that the worker did not take yet; notes when they did.
+static uint32_t arrivals(struct load *l, enum side side, uint32_t max)
+{
+	const double now = (double)run_clock(l);
+	double due = (now - l->next_tsc[side]) / l->interval_tsc;
+	uint32_t n;
+
+	if (due < 0)
+		return 0;
+	if (due > RING) {
+		const uint64_t lost = (uint64_t)due - RING;
+
+		l->missed += lost;
+		l->next_tsc[side] += (double)lost * l->interval_tsc;
+		due -= (double)lost;
+	}
+	n = (uint32_t)due + 1 < max ? (uint32_t)due + 1 : max;
+	for (uint32_t i = 0; i < n; i++) {
+		l->arrived_tsc[side][l->at[side] + i] = (uint64_t)l->next_tsc[side];
+		l->next_tsc[side] += l->interval_tsc;
+	}
+	return n;
+}
+
+// One burst per turn and interface, however often the worker asks.
+static uint16_t give(struct load *l, struct rte_mbuf **m, uint16_t n, enum side side)
+{
+	uint32_t got = l->n_ready[side] - l->at[side];
+
+	got = got < n ? got : n;
+	got = got < l->left[side] ? got : l->left[side];
+	if (cgn_unlikely(l->paced) && got)
+		got = arrivals(l, side, got);
+	memcpy(m, l->ready[side] + l->at[side], got * sizeof(*m));
+	l->at[side] += got;
+	l->left[side] -= got;
+	return (uint16_t)got;
 }
 
 uint16_t load_rx_internal(void *ctx, struct rte_mbuf **m, uint16_t n)
 {
-	return give_once(ctx, m, n, true);
+	return give(ctx, m, n, SIDE_INTERNAL);
 }
 
 uint16_t load_rx_external(void *ctx, struct rte_mbuf **m, uint16_t n)
 {
-	return give_once(ctx, m, n, false);
+	return give(ctx, m, n, SIDE_EXTERNAL);
 }
 
-static bool check_one(struct load *l, const struct frame *f, bool external)
+static uint16_t take(struct load *l, struct rte_mbuf **m, uint16_t n, enum side side)
 {
-	const uint32_t k = l->tcp ? f->tcp.mapping : f->udp.mapping;
-	be32_t addr;
-	be16_t port;
+	const uint32_t at = l->n_done[side];
 
-	if (k >= l->n || f->ip.ttl != 63 || !csum_ipv4_ok(&f->ip, 5) ||
-		memcmp(f->dst, load_mac_theirs, 6))
-		return false;
-	if (csum_fold(csum_sum(&f->udp, ntohs(f->ip.total_len) - 20u,
-		    csum_sum(&f->ip.src, 8, 0) + htons(f->ip.proto) +
-			    htons((uint16_t)(ntohs(f->ip.total_len) - 20)))) != 0xffff)
-		return false;
-	if (external) {
-		struct external *e = &l->external[k];
+	if (n > DONE_MAX - at)
+		n = (uint16_t)(DONE_MAX - at);
+	memcpy(l->done[side] + at, m, n * sizeof(*m));
+	l->n_done[side] = at + n;
+	if (cgn_unlikely(l->paced)) {
+		const uint64_t now = run_clock(l);
 
-		if (l->phase == LOAD_FILL && !e->known)
-			*e = (struct external){f->ip.src, f->udp.sport, true};
-		return e->known && e->addr == f->ip.src && e->port == f->udp.sport &&
-			f->ip.dst == htonl(REMOTE) && f->udp.dport == htons(REMOTE_PORT);
+		for (uint16_t i = 0; i < n; i++)
+			l->done_tsc[side][at + i] = now;
 	}
-	if (l->direction == DIRECTION_HAIRPIN) {
-		const struct external *e = &l->external[k];
-
-		internal_of(l, partner_of(l, k), &addr, &port);
-		return f->ip.src == e->addr && f->udp.sport == e->port && f->ip.dst == addr &&
-			f->udp.dport == port;
-	}
-	internal_of(l, k, &addr, &port);
-	return f->ip.src == htonl(REMOTE) && f->udp.sport == htons(REMOTE_PORT) &&
-		f->ip.dst == addr && f->udp.dport == port;
-}
-
-static uint16_t take(struct load *l, struct rte_mbuf **m, uint16_t n, bool external)
-{
-	const uint64_t begin = rte_rdtsc();
-
-	if (l->latency && l->phase == LOAD_STEADY) {
-		uint64_t ns = (uint64_t)((double)(begin - l->burst_tsc) * l->ns_per_tsc);
-
-		l->latency[ns < LATENCY_NS_MAX ? ns : LATENCY_NS_MAX - 1] += n;
-	}
-	for (uint16_t i = 0; i < n; i++) {
-		const struct frame *f = rte_pktmbuf_mtod(m[i], const struct frame *);
-
-		if (f->ethertype == htons(0x0806))
-			continue;
-		l->returned++;
-		l->wrong += !check_one(l, f, external);
-	}
-	rte_pktmbuf_free_bulk(m, n);
-	l->aside_tsc += rte_rdtsc() - begin;
 	return n;
 }
 
 uint16_t load_tx_internal(void *ctx, struct rte_mbuf **m, uint16_t n)
 {
-	return take(ctx, m, n, false);
+	return take(ctx, m, n, SIDE_INTERNAL);
 }
 
 uint16_t load_tx_external(void *ctx, struct rte_mbuf **m, uint16_t n)
 {
-	return take(ctx, m, n, true);
+	return take(ctx, m, n, SIDE_EXTERNAL);
 }
 
-void load_poll(struct load *l, uint64_t now_ns)
+uint64_t load_run(struct load *l)
 {
-	l->left[0] = l->left[1] = l->burst;
-	worker_poll(l->worker, now_ns);
+	const uint64_t clock_ns = l->clock_ns;
+	uint64_t now = rte_rdtsc();
+
+	l->begin_tsc = now;
+	do {
+		l->left[0] = l->left[1] = opt.burst;
+		l->clock_ns = l->turn_ns
+			? l->clock_ns + l->turn_ns
+			: clock_ns + (uint64_t)((double)(now - l->begin_tsc) * l->ns_per_tsc);
+		worker_poll(l->worker, l->clock_ns);
+		now = rte_rdtsc();
+	} while (l->at[0] < l->n_ready[0] || l->at[1] < l->n_ready[1]);
+	l->run_tsc += now - l->begin_tsc;
+	return now - l->begin_tsc;
 }
 
-void load_answer_arp(struct load *l, uint8_t ifc, uint32_t address)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(l->worker->mbufs);
-	uint8_t *f = m ? (uint8_t *)rte_pktmbuf_append(m, 42) : NULL;
-	static const uint8_t head[10] = {0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 2};
-	be32_t sender = htonl(address);
+// ---- verify
 
-	if (!f)
+static void note_latency(struct load *l, enum side side, uint32_t i)
+{
+	const uint32_t tag = l->done[side][i]->hash.usr;
+	const uint64_t arrived = l->arrived_tsc[tag >> 16 & 1][tag % AHEAD_MAX];
+	const uint64_t ns = (uint64_t)((double)(l->done_tsc[side][i] - arrived) * l->ns_per_tsc);
+
+	l->latency[ns < LATENCY_NS_MAX ? ns : LATENCY_NS_MAX - 1]++;
+}
+
+static void verify_one(struct load *l, const struct frame *f, enum side side)
+{
+	const uint32_t k = frame_mapping(f);
+	struct frame_ends ends;
+
+	l->returned++;
+	if (k >= l->n) {
+		l->wrong++;
 		return;
-	memset(f, 0, 42);
-	memcpy(f, load_mac_ours, 6);
-	memcpy(f + 6, load_mac_theirs, 6);
-	memcpy(f + 12, head, sizeof(head));
-	memcpy(f + 22, load_mac_theirs, 6);
-	memcpy(f + 28, &sender, 4);
-	path_frames(l->worker, &m, 1, ifc, true);
+	}
+	if (l->phase == LOAD_FILL && side == SIDE_EXTERNAL && !l->external[k].known)
+		l->external[k] = (struct external){f->ip.src, f->udp.sport, true};
+	ends_out(l, k, side, &ends);
+	l->wrong += !l->external[k].known || !frame_right(f, &ends);
+}
+
+static void give_back(struct load *l, struct rte_mbuf **m, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (l->n_spare < 2 * AHEAD_MAX)
+			l->spare[l->n_spare++] = m[i];
+		else
+			rte_pktmbuf_free(m[i]);
+	}
+}
+
+void load_verify(struct load *l)
+{
+	for (unsigned side = 0; side < SIDES; side++) {
+		const uint32_t n = l->n_done[side];
+
+		for (uint32_t i = 0; i < n; i++) {
+			const struct frame *f = rte_pktmbuf_mtod(l->done[side][i], struct frame *);
+			uint32_t k = frame_mapping(f);
+
+			rte_prefetch0(&l->external[k < l->n ? k : 0]);
+		}
+		for (uint32_t i = 0; i < n; i++) {
+			const struct frame *f = rte_pktmbuf_mtod(l->done[side][i], struct frame *);
+
+			if (f->ethertype == htons(0x0806))
+				continue; // what a worker asks for itself
+			verify_one(l, f, (enum side)side);
+			if (l->paced)
+				note_latency(l, (enum side)side, i);
+		}
+		give_back(l, l->done[side], n);
+		l->n_done[side] = 0;
+	}
+}
+
+void load_round(struct load *l)
+{
+	load_prepare(l);
+	load_run(l);
+	load_verify(l);
+}
+
+double load_overhead(struct load *l)
+{
+	double best = 1e9;
+
+	for (unsigned round = 0; round < 16; round++) {
+		const uint32_t n = load_prepare(l);
+		struct rte_mbuf *m[BATCH_MAX];
+		const uint64_t begin = rte_rdtsc();
+		uint64_t now = begin;
+
+		while (l->at[0] < l->n_ready[0] || l->at[1] < l->n_ready[1]) {
+			l->left[0] = l->left[1] = opt.burst;
+			for (unsigned side = 0; side < SIDES; side++) {
+				const burst_fn rx = l->worker->port[side].rx,
+					       tx = l->worker->port[side].tx;
+
+				for (uint16_t got; (got = rx(l, m, BURST_MAX)) > 0;)
+					tx(l, m, got);
+			}
+			now = rte_rdtsc();
+		}
+		if ((double)(now - begin) / n < best)
+			best = (double)(now - begin) / n;
+		for (unsigned side = 0; side < SIDES; side++) {
+			give_back(l, l->done[side], l->n_done[side]);
+			l->n_done[side] = 0;
+		}
+		l->received -= n;
+	}
+	return best;
 }

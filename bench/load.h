@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// A worker's load: makes frames of known mappings in memory when the worker receives, checks every
-// frame that it transmits, and keeps the time of both out of the measurement.
+// A worker's load, in rounds of three steps, of which only the second is measured:
+//   load_prepare   makes some thousand frames, as many as a card's rings hold
+//   load_run       the worker takes them burst by burst and gives them back: here a receive is a
+//                  copy of pointers, and so is a transmit
+//   load_verify    checks every frame that came out, and takes the buffers back
+// So making and checking disturb the caches once per round instead of once per burst, and no clock
+// is read inside (but once per turn, as the daemon does).
 //
-// Mapping k of a worker belongs to subscriber sub[k / ports_per], port first + k % ports_per. Every
-// frame carries k in its payload, so that what comes out is compared with what must come out.
+// Mapping k of a worker belongs to subscriber sub[k / ports_per], port first + k % ports_per.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
-#include <rte_mbuf.h>
 #include "dataplane/worker.h"
-
-enum direction {
-	DIRECTION_OUT,
-	DIRECTION_IN,
-	DIRECTION_MIX,
-	DIRECTION_HAIRPIN,
-};
+#include "frame.h"
+#include "options.h"
 
 #define LATENCY_NS_MAX 1000000u // histogram of 1 ns steps; longer ones count as this
+#define DONE_MAX (2 * AHEAD_MAX + 1024) // frames out in a round, and what workers say themselves
 
 struct external {
 	be32_t addr;
@@ -25,46 +24,69 @@ struct external {
 	bool known;
 };
 
+enum side {
+	SIDE_INTERNAL,
+	SIDE_EXTERNAL,
+	SIDES
+};
+
 struct load {
 	struct worker *worker;
-	enum direction direction;
 	uint32_t *sub; // internal addresses, host order
 	uint32_t n_subs, ports_per;
 	uint64_t n; // mappings of this worker
+	uint32_t gateway[SIDES]; // next hops, host order
 	struct external *external; // per mapping, learned while filling
-	uint64_t rnd;
-	uint32_t packet_size; // with FCS
-	uint32_t burst;
-	uint16_t tcp; // TCP instead of UDP
+	uint64_t rnd, sweep;
+	uint32_t imix;
 
-	// what the next receive gives
+	// what a round is made of
 	enum {
-		LOAD_NOTHING,
 		LOAD_FILL,
 		LOAD_HAIRPIN_FILL,
-		LOAD_STEADY
+		LOAD_STEADY,
+		LOAD_LIVE, // each mapping of the first half once in a cycle
 	} phase;
-	uint64_t fill_at, fill_end;
-	uint32_t left[2]; // external, internal: frames of this poll's burst that are still to come
+	uint64_t fill_at, fill_end; // counted, not numbers of mappings
+	uint64_t fill_first; // mappings below this are filled in first
 
-	// accounting
-	uint64_t aside_tsc; // spent here instead of in the worker
-	uint64_t received, returned, wrong;
-	uint64_t burst_tsc; // when the burst at hand was given
-	uint32_t *latency; // histogram, NULL = off
+	// a round
+	struct rte_mbuf *ready[SIDES][AHEAD_MAX], *done[SIDES][DONE_MAX], *spare[2 * AHEAD_MAX];
+	uint32_t n_ready[SIDES], at[SIDES], n_done[SIDES], n_spare;
+	uint32_t left[SIDES]; // of this turn's burst
+
+	// time: only that of load_run() passes
+	uint64_t run_tsc, begin_tsc; // all rounds before; when this one began
+	uint64_t clock_ns; // the worker's clock at the end of the last turn
+	uint64_t arp_ns; // when the next hops say again where they are
+	uint64_t turn_ns; // 0: the clock goes with the TSC; else so much per turn
 	double ns_per_tsc;
+
+	// paced: a frame is received once it has arrived
+	bool paced;
+	double interval_tsc, next_tsc[SIDES]; // on the clock of run_tsc
+	uint64_t arrived_tsc[SIDES][AHEAD_MAX], done_tsc[SIDES][DONE_MAX];
+	uint64_t missed; // arrived when the card's ring would have been full
+	uint32_t *latency; // histogram
+
+	uint64_t received, returned, wrong;
 };
+
+// l->worker is there already; l->sub, n_subs, n, external, gateway are the caller's to fill in.
+void load_init(struct load *l, uint32_t id, uint32_t ports_per);
+
+uint32_t load_prepare(struct load *l); // frames of the round
+uint64_t load_run(struct load *l); // TSC clocks it took
+void load_verify(struct load *l);
+
+// A round for which nobody wants the time.
+void load_round(struct load *l);
+
+// TSC clocks per frame of receive and transmit alone: what load_run() has of ours.
+double load_overhead(struct load *l);
 
 // burst_fn: ctx = struct load
 uint16_t load_rx_internal(void *ctx, struct rte_mbuf **m, uint16_t n);
 uint16_t load_rx_external(void *ctx, struct rte_mbuf **m, uint16_t n);
 uint16_t load_tx_internal(void *ctx, struct rte_mbuf **m, uint16_t n);
 uint16_t load_tx_external(void *ctx, struct rte_mbuf **m, uint16_t n);
-
-// One turn of the worker's loop with one burst of l->burst frames per interface.
-void load_poll(struct load *l, uint64_t now_ns);
-
-// Gives the worker one ARP reply from `address` on the interface, before anything else.
-void load_answer_arp(struct load *l, uint8_t ifc, uint32_t address);
-
-extern const uint8_t load_mac_ours[6], load_mac_theirs[6];

@@ -13,10 +13,9 @@ struct hop {
 	uint8_t ifc; // only of DEST_ROUTE and DEST_ONLINK
 };
 
-static inline struct hop forward_hop(const struct worker *w, be32_t dst)
+static inline struct hop forward_hop_of(const struct worker *w, uint32_t dest, uint32_t address)
 {
-	uint32_t address = ntohl(dst);
-	struct hop hop = {dest_lookup(w->snapshot, address), NEIGH_NONE, 0};
+	struct hop hop = {dest, NEIGH_NONE, 0};
 
 	if (cgn_likely(DEST_KIND(hop.dest) == DEST_ROUTE)) {
 		uint32_t gateway = DEST_INDEX(hop.dest);
@@ -30,10 +29,28 @@ static inline struct hop forward_hop(const struct worker *w, be32_t dst)
 	return hop;
 }
 
+static inline struct hop forward_hop(const struct worker *w, be32_t dst)
+{
+	uint32_t address = ntohl(dst);
+
+	return forward_hop_of(w, dest_lookup(w->snapshot, address), address);
+}
+
 // True when the hop leads out of an interface of that role.
 static inline bool hop_leaves(const struct worker *w, const struct hop *hop, enum cgn_role role)
 {
 	return DEST_KIND(hop->dest) <= DEST_ONLINK && w->snapshot->interface[hop->ifc].role == role;
+}
+
+// To an internal address: by the inside's routes alone where the same address is outside, too.
+static inline struct hop forward_hop_in(const struct worker *w, be32_t dst)
+{
+	struct hop hop = forward_hop(w, dst);
+	uint32_t address = ntohl(dst);
+
+	if (cgn_unlikely(!hop_leaves(w, &hop, CGN_INTERNAL)))
+		hop = forward_hop_of(w, lpm_lookup(w->snapshot->inside, address), address);
+	return hop;
 }
 
 void forward_flush(struct worker *w, uint8_t ifc);

@@ -85,7 +85,7 @@ static void follow_out(struct worker *w, const struct frag *f, struct pkt *p)
 
 static void follow_in(struct worker *w, const struct frag *f, struct pkt *p)
 {
-	struct hop hop = forward_hop(w, f->address);
+	struct hop hop = forward_hop_in(w, f->address);
 
 	if (translate_refused(w, p, &hop, !(p->flags & PKT_HAIRPIN)))
 		return;

@@ -145,7 +145,7 @@ void icmp_error_in(struct worker *w, struct pkt *p)
 		return;
 	}
 	f = &w->flows.flow[record];
-	hop = forward_hop(w, f->int_addr);
+	hop = forward_hop_in(w, f->int_addr);
 	if (!hop_leaves(w, &hop, CGN_INTERNAL)) {
 		pkt_drop(w, p, CGN_DROP_NO_ROUTE);
 		return;
@@ -185,6 +185,10 @@ void icmp_error_out(struct worker *w, struct pkt *p)
 	}
 	if (!icmp_check_ok(p)) {
 		pkt_drop(w, p, CGN_DROP_ICMP_CHECKSUM);
+		return;
+	}
+	if (snapshot_source_bad(w->snapshot, ntohl(p->ip->src))) {
+		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
 		return;
 	}
 	hop = forward_hop(w, p->ip->dst);

@@ -30,9 +30,37 @@ static bool ends_here(struct worker *w, struct pkt *p, const struct hop *hop)
 	return true;
 }
 
+// What came from inside, and is forwarded, must have come from where its source is.
+static bool came_astray(struct worker *w, struct pkt *p)
+{
+	if (cgn_likely(snapshot_is_inside(w->snapshot, ntohl(p->ip->src))))
+		return false;
+	pkt_drop(w, p, CGN_DROP_SOURCE_NOT_INSIDE);
+	return true;
+}
+
+// Likewise from outside, whatever becomes of it, but for ICMP errors: routers on the way may have any
+// address (RFC 4787 REQ-12a). Takes p when true.
+static bool source_refused(struct worker *w, struct pkt *p, bool inbound)
+{
+	const uint32_t source = ntohl(p->ip->src);
+
+	if (p->flags & PKT_HAIRPIN)
+		return false;
+	if (snapshot_source_bad(w->snapshot, source))
+		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+	else if (inbound && p->kind != PKT_ICMP_ERROR && !snapshot_is_outside(w->snapshot, source))
+		pkt_drop(w, p, CGN_DROP_SOURCE_NOT_OUTSIDE);
+	else
+		return false;
+	return true;
+}
+
 // Untouched but for the TTL, either direction, no state.
 static void bypass(struct worker *w, struct pkt *p, struct hop *hop, enum cgn_role leave_by)
 {
+	if (leave_by == CGN_EXTERNAL && came_astray(w, p))
+		return;
 	if (!hop_leaves(w, hop, leave_by)) {
 		// an explicit bypass may also lead from inside to inside, never from outside to outside
 		if (leave_by == CGN_INTERNAL || !hop_leaves(w, hop, CGN_INTERNAL)) {
@@ -85,10 +113,8 @@ static const struct snapshot_policy *admit_outbound(
 {
 	struct hop hop = forward_hop(w, p->ip->dst);
 
-	if (snapshot_source_bad(w->snapshot, ntohl(p->ip->src))) {
-		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+	if (source_refused(w, p, false))
 		return NULL;
-	}
 	if (ends_here(w, p, &hop))
 		return NULL;
 	if (!policy) {
@@ -97,6 +123,8 @@ static const struct snapshot_policy *admit_outbound(
 		pkt_drop(w, p, CGN_DROP_POLICY_DROP);
 	} else if (policy->config->action == CGN_BYPASS) {
 		bypass(w, p, &hop, CGN_EXTERNAL);
+	} else if (came_astray(w, p)) {
+		return NULL;
 	} else if (hop_leaves(w, &hop, CGN_INTERNAL)) {
 		pkt_drop(w, p, CGN_DROP_INTERNAL_TO_INTERNAL);
 	} else if (DEST_KIND(hop.dest) == DEST_POOL && !policy->config->hairpin) {
@@ -266,10 +294,8 @@ void open_inbound(struct worker *w, struct pkt *p)
 	uint32_t head, record = FLOW_NONE;
 	enum cgn_drop reason;
 
-	if (!hairpin && snapshot_source_bad(w->snapshot, ntohl(p->ip->src))) {
-		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+	if (source_refused(w, p, true))
 		return;
-	}
 	if (DEST_KIND(dest_lookup(w->snapshot, ntohl(p->ip->dst))) != DEST_POOL) {
 		inbound_other(w, p, CGN_DROP_EXTERNAL_TO_EXTERNAL);
 		return;
@@ -369,10 +395,8 @@ void open_other(struct worker *w, struct pkt *p, bool inbound)
 		p->drop_reason == CGN_DROP_PROTOCOL && portless_offered(w, p->ip->proto);
 	struct hop hop;
 
-	if (snapshot_source_bad(w->snapshot, ntohl(p->ip->src)) && !(p->flags & PKT_HAIRPIN)) {
-		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+	if (source_refused(w, p, inbound))
 		return;
-	}
 	if (p->flags & PKT_AGAINST && open_against(w, p, inbound))
 		return;
 	hop = forward_hop(w, p->ip->dst);
@@ -402,10 +426,8 @@ bool open_fragment(struct worker *w, struct pkt *p, bool inbound)
 	const struct snapshot_policy *policy;
 	bool by_ports;
 
-	if (snapshot_source_bad(w->snapshot, ntohl(p->ip->src)) && !(p->flags & PKT_HAIRPIN)) {
-		pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+	if (source_refused(w, p, inbound))
 		return true;
-	}
 	if (ends_here(w, p, &hop))
 		return true;
 	if (inbound && DEST_KIND(hop.dest) == DEST_POOL)

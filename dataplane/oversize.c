@@ -47,13 +47,15 @@ void oversize_send(
 {
 	const unsigned mtu = w->snapshot->interface[ifc].mtu, header_len = (ip->ver_ihl & 0xfu) * 4;
 	const unsigned frag = ntohs(ip->frag), first = (mtu - header_len) & ~7u;
-	const struct hop hop = forward_hop(w, ip->dst);
+	struct hop hop = forward_hop(w, ip->dst);
 	struct rte_mbuf *piece[PIECES_MAX];
 	uint8_t header[60];
 	const unsigned further_len = further_header(header, ip), step = (mtu - further_len) & ~7u;
 	const unsigned end = ip_len - header_len, n = (end - first + step - 1) / step;
 	unsigned at = first;
 
+	if (DEST_KIND(hop.dest) > DEST_ONLINK || hop.ifc != ifc)
+		hop = forward_hop_in(w, ip->dst); // the same address is outside, too
 	if ((frag & IPV4_DF) || n > PIECES_MAX) {
 		worker_drop(w, m, CGN_DROP_MTU_EXCEEDED, ifc);
 		return;

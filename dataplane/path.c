@@ -123,7 +123,9 @@ static void path_outbound(struct worker *w, struct batch *b, bool owned)
 
 	if (!owned && w->n_workers > 1)
 		stage_owner(w, b, false);
+	stage_mark(w, STAGE_OWNER);
 	stage_lookup(w, b, &t->out, &flows, &odd);
+	stage_mark(w, STAGE_LOOKUP);
 	for (unsigned i = 0; i < flows.n; i++) {
 		struct pkt *p = &b->pkt[flows.at[i]];
 		const struct flow *f = &t->flow[p->flow];
@@ -135,10 +137,13 @@ static void path_outbound(struct worker *w, struct batch *b, bool owned)
 		else
 			list_add(f->flags & FLOW_FURTHER ? &further : &miss, flows.at[i]);
 	}
+	stage_mark(w, STAGE_TRANSLATE);
 	if (further.n)
 		stage_further(w, b, &further, &miss, false);
+	stage_mark(w, STAGE_FURTHER);
 	if (miss.n)
 		open_outbound(w, b, miss.at, miss.n);
+	stage_mark(w, STAGE_OPEN);
 	for (unsigned i = 0; i < odd.n; i++) {
 		struct pkt *p = &b->pkt[odd.at[i]];
 
@@ -162,7 +167,9 @@ static void path_inbound(struct worker *w, struct batch *b, bool owned)
 
 	if (!owned && w->n_workers > 1)
 		stage_owner(w, b, true);
+	stage_mark(w, STAGE_OWNER);
 	stage_lookup(w, b, &t->in, &flows, &odd);
+	stage_mark(w, STAGE_LOOKUP);
 	for (unsigned i = 0; i < flows.n; i++) {
 		struct pkt *p = &b->pkt[flows.at[i]];
 		const struct flow *f = &t->flow[p->flow];
@@ -174,10 +181,13 @@ static void path_inbound(struct worker *w, struct batch *b, bool owned)
 		else
 			list_add(f->flags & FLOW_FURTHER ? &further : &miss, flows.at[i]);
 	}
+	stage_mark(w, STAGE_TRANSLATE);
 	if (further.n)
 		stage_further(w, b, &further, &miss, true);
+	stage_mark(w, STAGE_FURTHER);
 	for (unsigned i = 0; i < miss.n; i++)
 		open_inbound(w, &b->pkt[miss.at[i]]);
+	stage_mark(w, STAGE_OPEN);
 	for (unsigned i = 0; i < odd.n; i++) {
 		struct pkt *p = &b->pkt[odd.at[i]];
 
@@ -200,15 +210,18 @@ void path_frames(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc,
 
 	if (cgn_likely(w->fast)) {
 		n = w->fast(w, m, n, ifc);
+		stage_mark(w, STAGE_FAST);
 		if (!n)
 			return;
 	}
 	w->batch.n = 0;
 	parse_frames(w, &w->batch, m, n, ifc, inbound);
+	stage_mark(w, STAGE_PARSE);
 	if (inbound)
 		path_inbound(w, &w->batch, owned);
 	else
 		path_outbound(w, &w->batch, owned);
+	stage_mark(w, STAGE_ODD);
 }
 
 // ---- hairpins: external to external on the inside (RFC 4787 REQ-9)

@@ -72,7 +72,7 @@ static void send_out(struct worker *w, struct pkt *p, uint32_t record)
 static void send_in(struct worker *w, struct pkt *p, uint32_t record)
 {
 	const be32_t address = w->flows.flow[record].int_addr;
-	struct hop hop = forward_hop(w, address);
+	struct hop hop = forward_hop_in(w, address);
 
 	if (translate_refused(w, p, &hop, !(p->flags & PKT_HAIRPIN)))
 		return;

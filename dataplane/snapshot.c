@@ -136,7 +136,16 @@ static bool add_martian(const struct snapshot *s, struct prefix_list *l, uint32_
 	return list_add(l, address, 32, DEST(DEST_MARTIAN, 0));
 }
 
-static bool add_interface(struct snapshot *s, struct prefix_list *l, uint32_t ifc)
+// Where a prefix leads; `inside`: once more, for what internal interfaces have alone.
+static bool add_way(const struct cgn_interface *ifc, struct prefix_list *l,
+	struct prefix_list *inside, const struct cgn_prefix *p, uint32_t value)
+{
+	return list_add(l, p->address, p->length, value) &&
+		(ifc->role != CGN_INTERNAL || list_add(inside, p->address, p->length, value));
+}
+
+static bool add_interface(
+	struct snapshot *s, struct prefix_list *l, struct prefix_list *inside, uint32_t ifc)
 {
 	const struct cgn_interface *config = &s->config->interfaces[ifc];
 
@@ -145,7 +154,7 @@ static bool add_interface(struct snapshot *s, struct prefix_list *l, uint32_t if
 		uint32_t host = ~mask_of(a.length);
 
 		if (!list_add(l, a.address, 32, DEST(DEST_LOCAL, ifc)) ||
-			!list_add(l, a.address, a.length, DEST(DEST_ONLINK, ifc)))
+			!add_way(config, l, inside, &a, DEST(DEST_ONLINK, ifc)))
 			return false;
 		if (a.length <= 30 &&
 			(!add_martian(s, l, a.address | host) ||
@@ -161,7 +170,7 @@ static bool add_interface(struct snapshot *s, struct prefix_list *l, uint32_t if
 			g++;
 		if (g == s->n_gateways)
 			s->gateway[s->n_gateways++] = (struct gateway){r->via, (uint8_t)ifc};
-		if (!list_add(l, r->prefix.address, r->prefix.length, DEST(DEST_ROUTE, g)))
+		if (!add_way(config, l, inside, &r->prefix, DEST(DEST_ROUTE, g)))
 			return false;
 	}
 	return true;
@@ -176,21 +185,23 @@ static bool build_dest(struct snapshot *s)
 		{0xe0000000, 4, DEST(DEST_MARTIAN, 0)}, // multicast
 		{0xf0000000, 4, DEST(DEST_MARTIAN, 0)}, // class E and 255.255.255.255
 	};
-	struct prefix_list l = {0};
+	struct prefix_list l = {0}, inside = {0};
 	bool ok = true;
 
 	// pool addresses first: of equal prefixes the first wins
 	for (uint32_t i = 0; i < s->n_ranges && ok; i++)
 		ok = list_add_range(&l, s->range[i].first, s->range[i].last, DEST(DEST_POOL, i));
 	for (uint32_t i = 0; i < s->n_interfaces && ok; i++)
-		ok = add_interface(s, &l, i);
+		ok = add_interface(s, &l, &inside, i);
 	for (uint32_t i = 0; i < sizeof(martians) / sizeof(*martians) && ok; i++)
 		ok = list_add(&l, martians[i].address, martians[i].length, martians[i].value);
 	if (ok) {
 		s->dest = lpm_create(l.p, l.n);
-		ok = s->dest;
+		s->inside = lpm_create(inside.p, inside.n);
+		ok = s->dest && s->inside;
 	}
 	free(l.p);
+	free(inside.p);
 	return ok;
 }
 
@@ -457,6 +468,7 @@ void snapshot_destroy(struct snapshot *s)
 		lpm_destroy(s->policy[i].destination.many);
 	}
 	lpm_destroy(s->dest);
+	lpm_destroy(s->inside);
 	routes6_fini(&s->routes6);
 	staticmap_fini(&s->statics);
 	for (uint32_t i = 0; i < CGN_POOLS_MAX; i++)

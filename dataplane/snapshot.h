@@ -75,6 +75,7 @@ struct snapshot_policy {
 struct snapshot {
 	const struct cgn_config *config;
 	struct lpm *dest;
+	struct lpm *inside; // the same of the internal interfaces' prefixes and routes alone
 	struct gateway *gateway;
 	uint32_t n_gateways;
 	struct routes6 routes6;
@@ -118,6 +119,23 @@ static inline bool snapshot_source_bad(const struct snapshot *s, uint32_t addres
 	enum dest_kind kind = DEST_KIND(dest_lookup(s, address));
 
 	return kind == DEST_MARTIAN || kind == DEST_LOCAL || kind == DEST_POOL;
+}
+
+// Sources that cannot be where the packet came from, as what goes back to them goes elsewhere (RFC
+// 1812 5.3.8). A prefix may be inside and a longer one in it outside: its addresses may be both
+// (RFC 4787 REQ-7).
+static inline bool snapshot_is_inside(const struct snapshot *s, uint32_t source)
+{
+	return lpm_lookup(s->inside, source) != LPM_NONE;
+}
+
+static inline bool snapshot_is_outside(const struct snapshot *s, uint32_t source)
+{
+	uint32_t dest = dest_lookup(s, source);
+	uint32_t ifc =
+		DEST_KIND(dest) == DEST_ROUTE ? s->gateway[DEST_INDEX(dest)].ifc : DEST_INDEX(dest);
+
+	return DEST_KIND(dest) > DEST_ONLINK || s->interface[ifc].role == CGN_EXTERNAL;
 }
 
 // The first policy that matches a packet from the inside (host order; destination port only read

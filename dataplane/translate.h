@@ -130,7 +130,7 @@ static inline void translate_in(struct worker *w, struct pkt *p, uint32_t record
 	const struct flow *f = &w->flows.flow[record];
 	const bool hairpin = p->flags & PKT_HAIRPIN;
 	struct ipv4 *ip = p->ip;
-	struct hop hop = forward_hop(w, f->int_addr);
+	struct hop hop = forward_hop_in(w, f->int_addr);
 	struct l4_layout at = l4_layout_of(f->proto);
 	uint32_t diff = csum_diff32(ip->dst, f->int_addr);
 

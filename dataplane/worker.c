@@ -654,6 +654,7 @@ static unsigned receive(struct worker *w, uint8_t ifc)
 	c->rx_bytes += bytes;
 	w->counters.rx_packets += n;
 	w->counters.rx_bytes += bytes;
+	stage_mark(w, STAGE_RECEIVE);
 	path_frames(w, m, n, ifc, false);
 	return n;
 }
@@ -686,6 +687,7 @@ unsigned worker_poll(struct worker *w, uint64_t now_ns)
 {
 	unsigned n = 0, kept;
 
+	stage_mark(w, STAGE_OUTSIDE);
 	clock_set(w, now_ns);
 	for (uint32_t i = 0; i < w->snapshot->n_interfaces; i++) {
 		if (w->port[i].rx)
@@ -695,12 +697,16 @@ unsigned worker_poll(struct worker *w, uint64_t now_ns)
 		if (w->ring_in[i])
 			n += handoff_receive(w, i);
 	}
+	stage_mark(w, STAGE_HANDOFF);
 	kept = upkeep(w);
+	stage_mark(w, STAGE_UPKEEP);
 	flush(w);
+	stage_mark(w, STAGE_TRANSMIT);
 	if (n || kept || w->counters.held || w->gauges_s != w->now_s) {
 		w->gauges_s = w->now_s;
 		publish_gauges(w);
 	}
+	stage_mark(w, STAGE_GAUGES);
 	return n + kept;
 }
 

@@ -19,6 +19,7 @@
 #include "rest.h"
 #include "rng.h"
 #include "snapshot.h"
+#include "stage.h"
 #include "subscriber.h"
 #include "syn.h"
 #include "token.h"
@@ -125,6 +126,9 @@ struct worker {
 	uint64_t busy_tsc, busy_since_tsc;
 	uint32_t gauges_s; // second of the last publication of the gauges
 	bool relax; // sleep shortly when idle (share-cpus)
+#ifdef CGN_STAGES
+	struct stage_clock stages;
+#endif
 
 	struct cgn_counters counters; // worker: w, control: r
 } __attribute__((aligned(CGN_CACHE_LINE)));

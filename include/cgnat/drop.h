@@ -20,6 +20,10 @@
 	X(IP_CHECKSUM, "bad IPv4 header checksum (RFC 1812 5.2.2)") \
 	X(IP_SOURCE, \
 		"source is multicast, broadcast, loopback, zero or one of our own (RFC 1812 5.3.7)") \
+	X(SOURCE_NOT_INSIDE, \
+		"from an internal interface, and no route inside leads back (RFC 1812 5.3.8)") \
+	X(SOURCE_NOT_OUTSIDE, \
+		"from an external interface, with a source that is inside (RFC 1812 5.3.8)") \
 	X(IP_DESTINATION, \
 		"destination is multicast, broadcast, loopback or zero (RFC 1812 5.3.7)") \
 	X(IP_SOURCE_ROUTE, "source-route option") \

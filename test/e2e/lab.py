@@ -10,6 +10,7 @@ makes it there, and the test goes on using it from outside.
 """
 import contextlib
 import ctypes
+import ipaddress
 import os
 import re
 import resource
@@ -132,6 +133,37 @@ class Lab:
         finally:
             for n in names:
                 self.nft(n, "delete table netdev muted\ndelete table ip muted")
+
+    @contextlib.contextmanager
+    def host(self, name, behind, address, mtu=1500):
+        """One more host, `name`, on a link of its own behind `sub` or `net`, which then is a router.
+        The address comes with its prefix; the router has the prefix's first one."""
+        own = ipaddress.ip_interface(address)
+        router = own.network.network_address + 1
+        ns, device = f"{PREFIX}-{os.getpid()}-{name}", f"to-{name}"
+        assert len(device) < 16 and own.ip != router
+        run("ip", "netns", "add", ns)
+        self.names[name] = ns
+        try:
+            self.sh(name, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 "
+                          "net.ipv6.conf.default.disable_ipv6=1 net.ipv4.icmp_ratelimit=0 "
+                          "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0")
+            self.sh(behind, "sysctl -qw net.ipv4.ip_forward=1")
+            self.ip(behind, f"link add {device} type veth peer name eth0 netns {ns}")
+            self._plain(name, "eth0")
+            self._plain(behind, device)
+            self.ip(behind, f"link set {device} mtu {mtu}\n"
+                            f"addr add {router}/{own.network.prefixlen} dev {device}")
+            self.ip(name, f"link set eth0 mtu {mtu}\nlink set lo up\naddr add {own} dev eth0\n"
+                          f"route add default via {router}")
+            yield
+        finally:
+            remove_namespace(ns)
+            del self.names[name]
+            subprocess.run(["ip", "-n", self.names[behind], "link", "delete", device],
+                           capture_output=True)
+            if "to-" not in run("ip", "-n", self.names[behind], "link"):
+                self.sh(behind, "sysctl -qw net.ipv4.ip_forward=0")
 
     def ip(self, n, commands):
         run("ip", "-n", self.names[n], "-batch", "-", input=commands + "\n")

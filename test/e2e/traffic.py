@@ -98,6 +98,36 @@ class Server:
             s.close()
 
 
+class Rendezvous(Server):
+    """Introduces pairs of clients: who sends the name of a room is told, once a second one has sent
+    it, "ADDRESS:PORT ADDRESS:PORT": his own endpoint as seen here, and the other's."""
+
+    def __init__(self, lab, address, port=3333):
+        super().__init__(lab, [address], port)
+        self.rooms = {}
+
+    def _meet(self, room, peer, say):
+        others = self.rooms.setdefault(room, {})
+        others[peer] = say
+        if len(others) == 2:
+            del self.rooms[room]
+            (a, tell_a), (b, tell_b) = others.items()
+            tell_a("%s:%d %s:%d" % (*a, *b))
+            tell_b("%s:%d %s:%d" % (*b, *a))
+
+    def _datagram(self, s):
+        room, peer = s.recvfrom(65536)
+        self._meet(("udp", room), peer, lambda text: s.sendto(text.encode(), peer))
+
+    def _line(self, s):
+        room = s.recv(65536)
+        if not room:
+            self.selector.unregister(s)
+            s.close()
+            return
+        self._meet(("tcp", room), s.getpeername(), lambda text: s.sendall(text.encode()))
+
+
 class Flow:
     """One socket of a subscriber to one server. external is (address, port) as the server saw it."""
 

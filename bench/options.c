@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "options.h"
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cgnat/dataplane.h"
+#include "dataplane/batch.h"
+
+struct options opt = {
+	.mappings = 64512,
+	.packet_size = 64,
+	.workers = 1,
+	.burst = BATCH_MAX,
+	.ahead = 2048,
+	.seconds = 2,
+	.load_percent = 80,
+};
+const char *const direction_names[] = {"out", "in", "mix", "hairpin", NULL};
+const char *const order_names[] = {"random", "sweep", NULL};
+
+static _Noreturn void usage(int code)
+{
+	fprintf(code ? stderr : stdout,
+		"usage: cgnat-bench [options]\n"
+		"  --direction out|in|mix|hairpin   which way packets go (out)\n"
+		"  --order random|sweep  how packets visit the mappings (random)\n"
+		"  --mappings N        mappings to fill in first, 1..20000000 (64512)\n"
+		"  --subscribers N     subscribers they belong to (mappings / 63)\n"
+		"  --packet-size B     bytes on the wire, FCS included, 64..1518, or imix (64)\n"
+		"  --tcp               TCP instead of UDP\n"
+		"  --workers N         workers, each on its own lcore, 1..32 (1)\n"
+		"  --burst N           frames a worker finds at each turn and interface, 1..256 (256)\n"
+		"  --ahead N           frames made before the clock starts, 1..4096 (2048)\n"
+		"  --cold              frames come from memory, not from the caches\n"
+		"  --seconds S         measuring time, what is not counted included (2)\n"
+		"  --packets N         measure N packets on a made-up clock instead, for callgrind\n"
+		"  --load MPPS|P%%      offered load at which the latency is measured, per worker (80%%);\n"
+		"                      0: no latency\n"
+		"  --new               measure how fast new mappings are made\n"
+		"  --expire N          while N mappings run out per 1000 packets, 1..500\n"
+		"  --expire-all        no packets: how all mappings run out\n"
+		"  --stages            clocks per stage (cgnat-bench-stages, beside this program)\n"
+		"  --hugepages         memory from hugepages; without it, figures are not comparable\n"
+		"  --json              one JSON object\n");
+	exit(code);
+}
+
+static uint64_t number(const char *name, const char *text, uint64_t min, uint64_t max)
+{
+	char *end;
+	uint64_t n;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (errno || *end || text[0] < '0' || text[0] > '9' || n < min || n > max) {
+		fprintf(stderr,
+			"cgnat-bench: %s: %s is not a number from %" PRIu64 " to %" PRIu64 "\n",
+			name, text, min, max);
+		exit(2);
+	}
+	return n;
+}
+
+static int one_of(const char *name, const char *text, const char *const names[])
+{
+	for (int i = 0; names[i]; i++) {
+		if (!strcmp(text, names[i]))
+			return i;
+	}
+	fprintf(stderr, "cgnat-bench: %s: %s is none of", name, text);
+	for (int i = 0; names[i]; i++)
+		fprintf(stderr, "%s %s", i ? "," : "", names[i]);
+	fprintf(stderr, "\n");
+	exit(2);
+}
+
+// A positive decimal number; *end is what follows it.
+static double decimal(const char *text, char **end)
+{
+	if (text[0] < '0' || text[0] > '9') {
+		*end = (char *)text;
+		return -1;
+	}
+	return strtod(text, end);
+}
+
+static double parse_seconds(const char *text)
+{
+	char *end;
+	double s = decimal(text, &end);
+
+	if (*end || end == text || !(s > 0 && s <= 3600)) {
+		fprintf(stderr, "cgnat-bench: --seconds: %s is not a time up to 3600 s\n", text);
+		exit(2);
+	}
+	return s;
+}
+
+static void parse_load(const char *text)
+{
+	char *end;
+	double n = decimal(text, &end);
+	const bool percent = !strcmp(end, "%");
+
+	if (end == text || (*end && !percent) || !(n >= 0 && n <= 1000)) {
+		fprintf(stderr,
+			"cgnat-bench: --load: %s is neither Mpps nor a percentage, 0..1000\n",
+			text);
+		exit(2);
+	}
+	opt.load_mpps = percent ? 0 : n;
+	opt.load_percent = percent ? n : n > 0 ? 100 : 0;
+}
+
+static void set_mode(enum mode mode)
+{
+	if (opt.mode != MODE_STEADY && opt.mode != mode) {
+		fprintf(stderr,
+			"cgnat-bench: --new, --expire and --expire-all: only one of them\n");
+		exit(2);
+	}
+	opt.mode = mode;
+}
+
+enum {
+	O_DIRECTION = 256,
+	O_ORDER,
+	O_MAPPINGS,
+	O_SUBSCRIBERS,
+	O_SIZE,
+	O_TCP,
+	O_WORKERS,
+	O_BURST,
+	O_AHEAD,
+	O_COLD,
+	O_SECONDS,
+	O_PACKETS,
+	O_LOAD,
+	O_NEW,
+	O_EXPIRE,
+	O_EXPIRE_ALL,
+	O_STAGES,
+	O_HUGEPAGES,
+	O_JSON,
+	O_HELP,
+};
+
+static const struct option long_options[] = {
+	{"direction", 1, NULL, O_DIRECTION},
+	{"order", 1, NULL, O_ORDER},
+	{"mappings", 1, NULL, O_MAPPINGS},
+	{"subscribers", 1, NULL, O_SUBSCRIBERS},
+	{"packet-size", 1, NULL, O_SIZE},
+	{"tcp", 0, NULL, O_TCP},
+	{"workers", 1, NULL, O_WORKERS},
+	{"burst", 1, NULL, O_BURST},
+	{"ahead", 1, NULL, O_AHEAD},
+	{"cold", 0, NULL, O_COLD},
+	{"seconds", 1, NULL, O_SECONDS},
+	{"packets", 1, NULL, O_PACKETS},
+	{"load", 1, NULL, O_LOAD},
+	{"new", 0, NULL, O_NEW},
+	{"expire", 1, NULL, O_EXPIRE},
+	{"expire-all", 0, NULL, O_EXPIRE_ALL},
+	{"stages", 0, NULL, O_STAGES},
+	{"hugepages", 0, NULL, O_HUGEPAGES},
+	{"json", 0, NULL, O_JSON},
+	{"help", 0, NULL, O_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+static void parse_traffic(int c)
+{
+	switch (c) {
+	case O_DIRECTION:
+		opt.direction = (enum direction)one_of("--direction", optarg, direction_names);
+		break;
+	case O_ORDER:
+		opt.order = (enum order)one_of("--order", optarg, order_names);
+		break;
+	case O_MAPPINGS:
+		opt.mappings = number("--mappings", optarg, 1, 20000000);
+		break;
+	case O_SUBSCRIBERS:
+		opt.subscribers = (uint32_t)number("--subscribers", optarg, 1, SUBSCRIBERS_MAX);
+		break;
+	case O_SIZE:
+		opt.packet_size = !strcmp(optarg, "imix")
+			? 0
+			: (uint32_t)number("--packet-size", optarg, 64, 1518);
+		break;
+	case O_TCP:
+		opt.tcp = true;
+		break;
+	case O_NEW:
+		set_mode(MODE_NEW);
+		break;
+	case O_EXPIRE:
+		set_mode(MODE_EXPIRE);
+		opt.expire_permille = (uint32_t)number("--expire", optarg, 1, 500);
+		break;
+	case O_EXPIRE_ALL:
+		set_mode(MODE_EXPIRE_ALL);
+		break;
+	default:
+		usage(c == O_HELP ? 0 : 2);
+	}
+}
+
+static void parse_one(int c)
+{
+	switch (c) {
+	case O_WORKERS:
+		opt.workers = (uint32_t)number("--workers", optarg, 1, CGN_WORKERS_MAX);
+		break;
+	case O_BURST:
+		opt.burst = (uint32_t)number("--burst", optarg, 1, BATCH_MAX);
+		break;
+	case O_AHEAD:
+		opt.ahead = (uint32_t)number("--ahead", optarg, 1, AHEAD_MAX);
+		break;
+	case O_COLD:
+		opt.cold = true;
+		break;
+	case O_SECONDS:
+		opt.seconds = parse_seconds(optarg);
+		break;
+	case O_PACKETS:
+		opt.packets = number("--packets", optarg, 1, 1000000000);
+		break;
+	case O_LOAD:
+		parse_load(optarg);
+		break;
+	case O_STAGES:
+		opt.stages = true;
+		break;
+	case O_HUGEPAGES:
+		opt.hugepages = true;
+		break;
+	case O_JSON:
+		opt.json = true;
+		break;
+	default:
+		parse_traffic(c);
+	}
+}
+
+// What goes together, and what follows from it.
+static void check(void)
+{
+	if (!opt.subscribers)
+		opt.subscribers = (uint32_t)((opt.mappings + 62) / 63);
+	if (opt.subscribers > opt.mappings)
+		opt.subscribers = (uint32_t)opt.mappings;
+	if (opt.mappings / opt.subscribers > 16384) {
+		fprintf(stderr,
+			"cgnat-bench: --subscribers: %u are too few, 16384 mappings each at most\n",
+			opt.subscribers);
+		exit(2);
+	}
+	if (opt.mode != MODE_STEADY && opt.direction != DIRECTION_OUT) {
+		fprintf(stderr,
+			"cgnat-bench: --new, --expire and --expire-all are measured outbound\n");
+		exit(2);
+	}
+	if (opt.mode == MODE_EXPIRE && opt.mappings < 32768) {
+		fprintf(stderr, "cgnat-bench: --expire: needs 32768 mappings or more\n");
+		exit(2);
+	}
+	// a burst for every turn: ahead is a whole number of them
+	if (opt.ahead < opt.burst)
+		opt.ahead = opt.burst;
+	opt.ahead -= opt.ahead % opt.burst;
+	if (opt.packets)
+		opt.load_percent = opt.load_mpps = 0;
+}
+
+void options_parse(int argc, char **argv)
+{
+	for (int c; (c = getopt_long(argc, argv, "", long_options, NULL)) != -1;)
+		parse_one(c);
+	if (optind < argc)
+		usage(2);
+	check();
+}

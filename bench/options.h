@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What cgnat-bench was asked for. Filled once by options_parse(), read by everybody.
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+enum direction {
+	DIRECTION_OUT,
+	DIRECTION_IN,
+	DIRECTION_MIX, // half out, half in
+	DIRECTION_HAIRPIN,
+};
+
+enum order {
+	ORDER_RANDOM, // each packet of a mapping of its own choosing
+	ORDER_SWEEP, // one mapping after the other, as CSIT's hosts x ports
+};
+
+enum mode {
+	MODE_STEADY, // packets of mappings that are there
+	MODE_NEW, // each packet makes a mapping
+	MODE_EXPIRE, // packets of one half, while the other half runs out
+	MODE_EXPIRE_ALL, // no packets: all run out
+};
+
+struct options {
+	enum direction direction;
+	enum order order;
+	enum mode mode;
+	uint64_t mappings, packets; // packets: measure so many, 0 = for `seconds`
+	uint32_t subscribers, workers, burst;
+	uint32_t packet_size; // with FCS; 0 = IMIX
+	uint32_t ahead; // frames made before the clock starts
+	uint32_t expire_permille;
+	double seconds;
+	double load_mpps; // offered for the latency, per worker; 0 = load_percent of what it can
+	double load_percent; // 0 = no latency
+	bool tcp, cold, stages, json, hugepages;
+};
+
+extern struct options opt;
+extern const char *const direction_names[], *const order_names[];
+
+#define SUBSCRIBERS_MAX (1u << 21)
+#define AHEAD_MAX 4096u // frames; a multiple of every burst
+
+// Exits with 2 and a message when they are wrong.
+void options_parse(int argc, char **argv);

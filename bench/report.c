@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "report.h"
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <rte_cycles.h>
+#include "options.h"
+
+static const char *const stage_names[STAGE_COUNT] = {
+#define X(name, text) text,
+	CGN_STAGES_LIST(X)
+#undef X
+};
+
+static const char *const mode_names[] = {"steady", "new", "expire", "expire-all"};
+
+// All workers together: means of what is per packet, sums of what is counted, the worst latency.
+static struct result sum_of(const struct measure *m)
+{
+	struct result s = m[0].result;
+
+	for (uint32_t i = 1; i < opt.workers; i++) {
+		const struct result *r = &m[i].result;
+
+		s.cycles_per_packet += r->cycles_per_packet;
+		s.best_round = r->best_round < s.best_round ? r->best_round : s.best_round;
+		s.overhead += r->overhead;
+		s.n_disturbed += r->n_disturbed;
+		s.own = s.own && r->own;
+		s.switches += r->switches;
+		s.steal_ms += r->steal_ms;
+		s.packets += r->packets;
+		s.all_packets += r->all_packets;
+		s.new_per_second += r->new_per_second;
+		s.expired += r->expired;
+		s.blocks_lent += r->blocks_lent;
+		s.expired_per_second += r->expired_per_second;
+		s.turn_ns_max = r->turn_ns_max > s.turn_ns_max ? r->turn_ns_max : s.turn_ns_max;
+		s.turn_ns_p999 =
+			r->turn_ns_p999 > s.turn_ns_p999 ? r->turn_ns_p999 : s.turn_ns_p999;
+		s.instructions += r->instructions;
+		s.cache_misses += r->cache_misses;
+		for (unsigned j = 0; j < STAGE_COUNT; j++)
+			s.stage[j] += r->stage[j];
+		s.offered_mpps += r->offered_mpps;
+		for (unsigned j = 0; j < 3; j++)
+			s.latency_ns[j] = r->latency_ns[j] > s.latency_ns[j] ? r->latency_ns[j]
+									     : s.latency_ns[j];
+		s.latency_missed += r->latency_missed;
+		s.latency_packets += r->latency_packets;
+		s.latency_own = s.latency_own && r->latency_own;
+		s.drops += r->drops;
+		s.wrong += r->wrong;
+		s.missing += r->missing;
+	}
+	s.cycles_per_packet /= opt.workers;
+	s.overhead /= opt.workers;
+	s.instructions /= opt.workers;
+	s.cache_misses /= opt.workers;
+	s.offered_mpps /= opt.workers;
+	for (unsigned j = 0; j < STAGE_COUNT; j++)
+		s.stage[j] /= opt.workers;
+	return s;
+}
+
+// ---- JSON
+
+static void set(json_t *j, const char *key, json_t *value)
+{
+	json_object_set_new(j, key, value);
+}
+
+static void set_n(json_t *j, const char *key, uint64_t n)
+{
+	set(j, key, json_integer((json_int_t)n));
+}
+
+static void set_real(json_t *j, const char *key, double n)
+{
+	set(j, key, json_real(n));
+}
+
+static json_t *latency_json(const struct result *s)
+{
+	json_t *j = json_object();
+
+	set_n(j, "p50", s->latency_ns[0]);
+	set_n(j, "p99", s->latency_ns[1]);
+	set_n(j, "p999", s->latency_ns[2]);
+	set_real(j, "offered_mpps_per_worker", s->offered_mpps);
+	set_n(j, "packets", s->latency_packets);
+	set_n(j, "missed", s->latency_missed);
+	set(j, "own", json_boolean(s->latency_own));
+	return j;
+}
+
+static json_t *windows_json(const struct measure *m, const struct result *s)
+{
+	json_t *j = json_object(), *list = json_array();
+
+	for (uint32_t i = 0; i < m->result.n_windows; i++)
+		json_array_append_new(list, json_real(m->result.cycles[i]));
+	set(j, "cycles", list);
+	set_n(j, "disturbed", s->n_disturbed);
+	set(j, "own", json_boolean(s->own));
+	set_n(j, "context_switches", s->switches);
+	set_n(j, "steal_ms", s->steal_ms);
+	return j;
+}
+
+static void report_json(
+	const struct measure *m, const struct result *s, uint64_t mappings, double bytes)
+{
+	const double hz = (double)rte_get_tsc_hz();
+	const double mpps = opt.mode == MODE_STEADY || opt.mode == MODE_EXPIRE
+		? hz / s->cycles_per_packet / 1e6
+		: 0;
+	json_t *j = json_object();
+
+	set(j, "mode", json_string(mode_names[opt.mode]));
+	set(j, "direction", json_string(direction_names[opt.direction]));
+	set(j, "order", json_string(order_names[opt.order]));
+	set(j, "protocol", json_string(opt.tcp ? "tcp" : "udp"));
+	set_n(j, "mappings", mappings);
+	set_n(j, "subscribers", opt.subscribers);
+	set_n(j, "packet_size", opt.packet_size ? opt.packet_size : 354); // mean of IMIX: 353.8
+	set(j, "imix", json_boolean(!opt.packet_size));
+	set_n(j, "workers", opt.workers);
+	set_n(j, "burst", opt.burst);
+	set_n(j, "ahead", opt.ahead);
+	set(j, "cold", json_boolean(opt.cold));
+	set(j, "hugepages", json_boolean(opt.hugepages));
+	set_real(j, "mpps", mpps * opt.workers);
+	set_real(j, "mpps_per_worker", mpps);
+	set_real(j, "cycles_per_packet", s->cycles_per_packet);
+	set_real(j, "cycles_best_round", s->best_round < 1e9 ? s->best_round : 0);
+	set_real(j, "cycles_of_bench", s->overhead);
+	set_n(j, "packets", s->all_packets);
+	set_n(j, "tsc_hz", (uint64_t)hz);
+	set_real(j, "new_mappings_per_second", s->new_per_second);
+	set_n(j, "blocks_lent", s->blocks_lent);
+	set_n(j, "expired", s->expired);
+	set_real(j, "expired_per_second", s->expired_per_second);
+	set(j, "turn_ns",
+		json_pack("{s:I, s:I}", "p999", (json_int_t)s->turn_ns_p999, "max",
+			(json_int_t)s->turn_ns_max));
+	set_real(j, "bytes_per_mapping", bytes);
+	set_n(j, "drops", s->drops);
+	set_n(j, "wrong", s->wrong);
+	set_n(j, "missing", s->missing);
+	set(j, "latency_ns", latency_json(s));
+	set(j, "windows", windows_json(m, s));
+	set(j, "instructions_per_packet",
+		s->instructions < 0 ? json_null() : json_real(s->instructions));
+	set(j, "cache_misses_per_packet",
+		s->cache_misses < 0 ? json_null() : json_real(s->cache_misses));
+	if (opt.stages) {
+		json_t *stages = json_object();
+
+		for (unsigned i = STAGE_OUTSIDE + 1; i < STAGE_COUNT; i++)
+			set_real(stages, stage_names[i], s->stage[i]);
+		set(j, "stages", stages);
+	}
+	json_dumpf(j, stdout, JSON_INDENT(2));
+	printf("\n");
+	json_decref(j);
+}
+
+// ---- text
+
+static void head(uint64_t mappings)
+{
+	char size[16] = "IMIX";
+
+	if (opt.packet_size)
+		snprintf(size, sizeof(size), "%u-byte", opt.packet_size);
+	printf("%s, %s order, %" PRIu64 " mappings of %u subscribers, %s %s packets, bursts of %u, "
+	       "%u worker%s, %s\n",
+		opt.mode == MODE_STEADY ? direction_names[opt.direction] : mode_names[opt.mode],
+		opt.mode == MODE_NEW ? "random" : order_names[opt.order], mappings, opt.subscribers,
+		size, opt.tcp ? "TCP" : "UDP", opt.burst, opt.workers, opt.workers > 1 ? "s" : "",
+		opt.hugepages ? "hugepages" : "no hugepages");
+}
+
+static void text_windows(const struct result *s, const struct result *first)
+{
+	if (first->n_windows) {
+		printf("  windows: %u, %.1f .. %.1f, best round %.1f; of these %.1f are the bench's own\n",
+			first->n_windows, first->cycles[0], first->cycles[first->n_windows - 1],
+			s->best_round, s->overhead);
+	}
+	if (s->n_disturbed || !s->own) {
+		printf("  the core was %s: %u windows disturbed%s, %" PRIu64
+		       " context switches, %" PRIu64 " ms stolen\n",
+			s->own ? "not always ours" : "NOT OURS, do not believe these figures",
+			s->n_disturbed, s->own ? " and measured again" : "", s->switches,
+			s->steal_ms);
+	}
+}
+
+static void text_steady(const struct result *s, const struct result *first)
+{
+	const double hz = (double)rte_get_tsc_hz();
+
+	printf("  %.1f clocks per packet, %.2f Mpps per worker at %.2f GHz\n", s->cycles_per_packet,
+		hz / s->cycles_per_packet / 1e6, hz / 1e9);
+	text_windows(s, first);
+	if (s->instructions < 0)
+		printf("  instructions and cache misses: not available on this machine\n");
+	else
+		printf("  %.1f instructions, %.2f cache misses per packet\n", s->instructions,
+			s->cache_misses < 0 ? 0 : s->cache_misses);
+	if (opt.mode == MODE_EXPIRE)
+		printf("  %" PRIu64 " mappings ran out, %.2f M per second\n", s->expired,
+			s->expired_per_second / 1e6);
+	if (s->offered_mpps > 0) {
+		printf("  latency at %.2f Mpps per worker: p50 %" PRIu64 " ns, p99 %" PRIu64
+		       " ns, p99.9 %" PRIu64 " ns%s\n",
+			s->offered_mpps, s->latency_ns[0], s->latency_ns[1], s->latency_ns[2],
+			s->latency_own ? "" : " (time was stolen meanwhile)");
+		if (s->latency_missed)
+			printf("  of %" PRIu64 " packets %" PRIu64
+			       " found a card's ring of 1024 full\n",
+				s->latency_packets + s->latency_missed, s->latency_missed);
+	}
+}
+
+static void text_stages(const struct result *s)
+{
+	double sum = 0;
+
+	printf("  clocks per packet by stage:\n");
+	for (unsigned i = STAGE_OUTSIDE + 1; i < STAGE_COUNT; i++) {
+		if (s->stage[i] >= 0.05)
+			printf("    %-20s %7.1f\n", stage_names[i], s->stage[i]);
+		sum += s->stage[i];
+	}
+	printf("    %-20s %7.1f\n", "all", sum);
+}
+
+static void report_text(
+	const struct measure *m, const struct result *s, uint64_t mappings, double bytes)
+{
+	head(mappings);
+	if (opt.mode == MODE_NEW) {
+		printf("  %.2f M new mappings/s, %.0f clocks each; %" PRIu64 " blocks lent\n",
+			s->new_per_second / 1e6, s->cycles_per_packet, s->blocks_lent);
+		text_windows(s, &m[0].result);
+	} else if (opt.mode == MODE_EXPIRE_ALL) {
+		printf("  %" PRIu64 " mappings ran out, %.2f M per second, %.0f clocks each\n",
+			s->expired, s->expired_per_second / 1e6, s->cycles_per_packet);
+		printf("  a turn of the worker: p99.9 %" PRIu64 " ns, longest %" PRIu64 " ns%s\n",
+			s->turn_ns_p999, s->turn_ns_max,
+			s->own ? "" : " (time was stolen meanwhile)");
+	} else {
+		text_steady(s, &m[0].result);
+	}
+	if (opt.stages)
+		text_stages(s);
+	printf("  %.0f bytes of tables per mapping; drops %" PRIu64 "\n", bytes, s->drops);
+}
+
+void report(const struct setup *s, const struct measure *m)
+{
+	const struct result sum = sum_of(m);
+	uint64_t mappings = 0;
+	double bytes;
+
+	for (uint32_t i = 0; i < opt.workers; i++)
+		mappings += s->load[i].n;
+	bytes = (double)cgn_dataplane_table_bytes(&s->config) / (double)mappings;
+	if (opt.json)
+		report_json(m, &sum, mappings, bytes);
+	else
+		report_text(m, &sum, mappings, bytes);
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What a run stands on: the daemon's config in memory, DPDK, and one worker with its load per lcore.
+#pragma once
+#include "cgnat/config.h"
+#include "load.h"
+
+struct setup {
+	struct cgn_config config;
+	struct snapshot *snapshot;
+	struct load load[CGN_WORKERS_MAX];
+};
+
+_Noreturn void fail(const char *what);
+
+// Takes all memory of a run. Exits with 1 and a message when there is not enough.
+void setup_create(struct setup *s);
+void setup_destroy(struct setup *s);

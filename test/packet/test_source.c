@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Sources that cannot be true: martians, our own addresses, and those that are not where the packet
+// came from (RFC 1812 5.3.7, 5.3.8). And those that look so and are (RFC 4787 REQ-7, REQ-12a).
+#include "pieces.h"
+
+#define ANY_SOURCE "  - {name: all, pool: p, portless-protocols: [gre]}"
+#define NEAR_ALICE 0x6440004du // 100.64.0.77, nobody's
+
+// Zero, loopback, link local, multicast, class E, broadcasts of everybody and of our links, our own
+// addresses and those of the pool.
+static const uint32_t bad[] = {0, 0x00000001, 0x7f000001, 0xa9fe0101, 0xe0000001, 0xefffffff,
+	0xf0000001, 0xffffffff, 0x0aff00ff, 0x0aff0000, 0xc00002ff, 0xc0000200, US_INSIDE,
+	US_OUTSIDE, X1, X1 + 3};
+#define N_BAD (sizeof(bad) / sizeof(*bad))
+
+static void bad_sources_get_nothing_from_inside(void **state)
+{
+	struct frame f = udp(at(S1, 53), at(ALICE, 5000));
+	struct endpoint x;
+
+	BED(.policies = ANY_SOURCE);
+	x = source_of(pass_out(udp(at(ALICE, 5000), at(S1, 53))));
+	f = pass_in(udp(at(S1, 53), x));
+	for (unsigned i = 0; i < N_BAD; i++) {
+		refuse_out(udp(at(bad[i], 5000), at(S1, 53)), CGN_DROP_IP_SOURCE);
+		refuse_out(tcp(at(bad[i], 5000), at(S1, 53), TCP_SYN), CGN_DROP_IP_SOURCE);
+		refuse_out(echo(at(bad[i], 5000), S1), CGN_DROP_IP_SOURCE);
+		refuse_out(echo(at(bad[i], 5000), US_INSIDE), CGN_DROP_IP_SOURCE);
+		refuse_out(ip_packet(bad[i], S1, 47, 20), CGN_DROP_IP_SOURCE);
+		refuse_out(ip_packet(bad[i], S1, 132, 20), CGN_DROP_IP_SOURCE);
+		refuse_out(part(udp(at(bad[i], 5000), at(S1, 53)), 0, 16), CGN_DROP_IP_SOURCE);
+		// about a packet of a mapping
+		refuse_out(icmp_error(bad[i], S1, 3, 3, &f, WHOLE), CGN_DROP_IP_SOURCE);
+	}
+	assert_int_equal(gauge(mappings), 1);
+	assert_int_equal(gauge(blocks), 1);
+}
+
+static void bad_sources_get_nowhere_from_outside(void **state)
+{
+	struct endpoint x, t;
+	struct frame sent;
+	uint32_t g;
+
+	BED(.policies = ANY_SOURCE);
+	sent = pass_out(udp(at(ALICE, 5000), at(S1, 53)));
+	x = source_of(sent);
+	t = source_of(pass_out(tcp(at(ALICE, 5000), at(S1, 80), TCP_SYN)));
+	g = src_of(pass_out(ip_packet(ALICE, S1, 47, 20)));
+	for (unsigned i = 0; i < N_BAD; i++) {
+		refuse_in(udp(at(bad[i], 53), x), CGN_DROP_IP_SOURCE); // mapped
+		refuse_in(tcp(at(bad[i], 53), t, TCP_SYN), CGN_DROP_IP_SOURCE);
+		refuse_in(udp(at(bad[i], 53), at(X1, 1)), CGN_DROP_IP_SOURCE); // not mapped
+		refuse_in(echo(at(bad[i], 1), x.address), CGN_DROP_IP_SOURCE);
+		refuse_in(echo(at(bad[i], 1), US_OUTSIDE), CGN_DROP_IP_SOURCE);
+		refuse_in(ip_packet(bad[i], g, 47, 20), CGN_DROP_IP_SOURCE);
+		refuse_in(part(udp(at(bad[i], 53), x), 0, 16), CGN_DROP_IP_SOURCE);
+		refuse_in(icmp_error(bad[i], x.address, 3, 3, &sent, WHOLE), CGN_DROP_IP_SOURCE);
+	}
+	assert_int_equal(gauge(sessions), 3);
+}
+
+// R1812-5.3.8: a spoofed inside source gets no block, whatever the policy takes
+static void a_source_that_is_not_routed_inside_gets_no_block(void **state)
+{
+	static const uint32_t spoofed[] = {S1, 0x08080808, ROUTER_OUTSIDE, 0x0a010203};
+
+	BED(.policies = "  - {name: untouched, match: {destination: [198.51.100.2]}, action: bypass}\n"
+			"  - {name: all, pool: p, portless-protocols: [gre]}");
+	for (unsigned i = 0; i < 4; i++) {
+		const uint32_t s = spoofed[i];
+
+		refuse_out(udp(at(s, 5000), at(0xc6336409, 53)), CGN_DROP_SOURCE_NOT_INSIDE);
+		refuse_out(tcp(at(s, 1), at(0xc6336409, 53), TCP_SYN), CGN_DROP_SOURCE_NOT_INSIDE);
+		refuse_out(echo(at(s, 5000), 0xc6336409), CGN_DROP_SOURCE_NOT_INSIDE);
+		refuse_out(ip_packet(s, 0xc6336409, 47, 20), CGN_DROP_SOURCE_NOT_INSIDE);
+		refuse_out(udp(at(s, 5000), at(S2, 53)), CGN_DROP_SOURCE_NOT_INSIDE); // bypass
+		refuse_out(ip_packet(s, S2, 132, 20), CGN_DROP_SOURCE_NOT_INSIDE);
+		refuse_out(part(udp(at(s, 1), at(S2, 53)), 0, 16), CGN_DROP_SOURCE_NOT_INSIDE);
+		refuse_out(
+			part(udp(at(s, 1), at(0xc6336409, 53)), 0, 16), CGN_DROP_SOURCE_NOT_INSIDE);
+	}
+	assert_int_equal(bed_sum().subscribers_created, 0);
+	assert_int_equal(bed_sum().blocks_allocated, 0);
+	pass_out(udp(at(ALICE, 5000), at(0xc6336409, 53)));
+	pass_out(udp(at(ROUTER_INSIDE, 5000), at(S2, 53))); // on the link is inside
+}
+
+// Outside the sources of the policies the policy says it (PRJ)
+static void a_source_of_no_policy_is_counted_there(void **state)
+{
+	BED();
+	refuse_out(udp(at(S1, 5000), at(S2, 53)), CGN_DROP_POLICY_NONE);
+	refuse_out(udp(at(ROUTER_INSIDE, 5000), at(S2, 53)), CGN_DROP_POLICY_NONE);
+}
+
+// A subscriber's address cannot come from outside: what is sent back would not go there
+static void a_source_that_is_inside_gets_nowhere_from_outside(void **state)
+{
+	static const uint32_t spoofed[] = {ALICE, NEAR_ALICE, 0x0aff0009, ROUTER_INSIDE};
+	struct endpoint x, t;
+
+	BED(.policies = "  - {name: untouched, match: {destination: [100.64.0.0/24]}, action: bypass}\n"
+			"  - {name: all, pool: p, portless-protocols: [gre]}",
+		.more = "static-mappings: [{name: whole, internal: 100.64.0.10, external: 203.0.113.200}]");
+	x = source_of(pass_out(udp(at(ALICE, 5000), at(S1, 53))));
+	t = source_of(pass_out(tcp(at(ALICE, 5000), at(S1, 80), TCP_SYN)));
+	for (unsigned i = 0; i < 4; i++) {
+		const uint32_t s = spoofed[i];
+
+		refuse_in(udp(at(s, 53), x), CGN_DROP_SOURCE_NOT_OUTSIDE);
+		refuse_in(tcp(at(s, 80), t, TCP_SYN), CGN_DROP_SOURCE_NOT_OUTSIDE);
+		refuse_in(part(udp(at(s, 53), x), 0, 16), CGN_DROP_SOURCE_NOT_OUTSIDE);
+		refuse_in(udp(at(s, 53), at(0xcb0071c8, 9)), CGN_DROP_SOURCE_NOT_OUTSIDE);
+		refuse_in(echo(at(s, 53), 0xcb0071c8), CGN_DROP_SOURCE_NOT_OUTSIDE);
+		refuse_in(echo(at(s, 53), US_OUTSIDE), CGN_DROP_SOURCE_NOT_OUTSIDE);
+		refuse_in(ip_packet(s, 0xcb0071c8, 47, 20), CGN_DROP_SOURCE_NOT_OUTSIDE);
+		refuse_in(udp(at(s, 53), at(BOB, 9)), CGN_DROP_SOURCE_NOT_OUTSIDE); // bypass
+		refuse_in(ip_packet(s, BOB, 132, 20), CGN_DROP_SOURCE_NOT_OUTSIDE);
+	}
+	assert_int_equal(gauge(sessions), 2);
+}
+
+// RFC 4787 REQ-12a: a router outside may have any address
+static void a_router_outside_may_be_numbered_like_the_inside(void **state)
+{
+	struct frame f, e;
+
+	BED();
+	f = pass_out(udp(at(ALICE, 5000), at(S1, 53)));
+	e = pass_in(icmp_error(NEAR_ALICE, source_of(f).address, 11, 0, &f, 8));
+	assert_error(e, 11, 0, NEAR_ALICE, ALICE, with_ttl(udp(at(ALICE, 5000), at(S1, 53)), 63));
+}
+
+#define TWICE \
+	"mtu: 1400, addresses: [192.0.2.2/24], routes: [{prefix: 0.0.0.0/0, via: 192.0.2.1}, " \
+	"{prefix: 100.64.0.4/31, via: 192.0.2.1}]"
+
+// RFC 4787 REQ-7: the routes say that 100.64.0.4/31 is outside, and 100.64.0.0/10 inside
+static void an_address_may_be_inside_and_outside(void **state)
+{
+	struct endpoint a, b, t;
+	struct frame f, e, got[2];
+
+	BED(.outside = TWICE, .policies = "  - {name: all, pool: p, portless-protocols: [gre]}",
+		.inside = MTU_INSIDE(1000));
+	// to one's own number, and between others
+	a = source_of(pass_out(udp(at(ALICE, 5000), at(ALICE, 53))));
+	assert_in_range(a.address, X1, X1 + 3);
+	assert_endpoint(destination_of(pass_in(udp(at(ALICE, 53), a))), at(ALICE, 5000));
+	b = source_of(pass_out(udp(at(BOB, 5000), at(ALICE, 53))));
+	assert_endpoint(destination_of(pass_in(udp(at(ALICE, 53), b))), at(BOB, 5000));
+	assert_endpoint(source_of(pass_out(udp(at(ALICE, 5000), at(S1, 53)))), a);
+	assert_endpoint(destination_of(pass_in(udp(at(S1, 53), a))), at(ALICE, 5000));
+	// from outside first
+	assert_endpoint(source_of(pass_in(udp(at(ALICE, 99), a))), at(ALICE, 99));
+	assert_endpoint(source_of(pass_out(udp(at(ALICE, 5000), at(ALICE, 99)))), a);
+	t = source_of(pass_out(tcp(at(ALICE, 1), at(ALICE, 1), TCP_SYN)));
+	pass_in(tcp(at(ALICE, 1), t, TCP_SYN | TCP_ACK));
+	pass_in(ip_packet(ALICE, src_of(pass_out(ip_packet(ALICE, ALICE, 47, 20))), 47, 20));
+	// subscribers with the number of nobody outside are as ever, to each other, too
+	refuse_out(udp(at(ALICE, 1), at(BOB, 1)), CGN_DROP_INTERNAL_TO_INTERNAL);
+	hairpin(udp(at(BOB, 5000), a));
+	hairpin(udp(at(ALICE, 5000), b));
+	// errors
+	f = pass_out(udp(at(ALICE, 5000), at(ALICE, 53)));
+	e = pass_in(icmp_error(S1, a.address, 3, 3, &f, 8));
+	assert_error(e, 3, 3, S1, ALICE, with_ttl(udp(at(ALICE, 5000), at(ALICE, 53)), 63));
+	// too big for the inside
+	bed_put(OUTSIDE, with_size(udp(at(ALICE, 53), a), 1300));
+	bed_run();
+	got[0] = expect_frame(INSIDE);
+	got[1] = expect_frame(INSIDE);
+	assert_endpoint(destination_of(whole_of(got, 2)), at(ALICE, 5000));
+	bed_put(OUTSIDE, with_df(with_size(udp(at(ALICE, 53), a), 1300)));
+	bed_run();
+	assert_error(expect_frame(OUTSIDE), 3, 4, US_OUTSIDE, ALICE,
+		with_df(with_size(udp(at(ALICE, 53), a), 1300)));
+	f = udp(at(ALICE, 53), a);
+	bed_put(OUTSIDE, part(f, 16, 40));
+	bed_put(OUTSIDE, part(f, 0, 16));
+	bed_run();
+	got[0] = expect_frame(INSIDE);
+	got[1] = expect_frame(INSIDE);
+	assert_endpoint(destination_of(whole_of(got, 2)), at(ALICE, 5000));
+	expect_nothing();
+}
+
+BED_MAIN(TEST(bad_sources_get_nothing_from_inside), TEST(bad_sources_get_nowhere_from_outside),
+	TEST(a_source_that_is_not_routed_inside_gets_no_block),
+	TEST(a_source_of_no_policy_is_counted_there),
+	TEST(a_source_that_is_inside_gets_nowhere_from_outside),
+	TEST(a_router_outside_may_be_numbered_like_the_inside),
+	TEST(an_address_may_be_inside_and_outside))

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""cgnat-bench in all its modes: exit status and JSON keys, and bad arguments. No time is judged.
+
+The program comes from the environment: CGNAT_BENCH.
+"""
+import json
+import os
+import subprocess
+
+import pytest
+
+BENCH = os.environ["CGNAT_BENCH"]
+KEYS = {"direction", "mappings", "subscribers", "packet_size", "workers", "mpps", "mpps_per_worker",
+        "cycles_per_packet", "tsc_hz", "new_mappings_per_second", "bytes_per_mapping", "drops",
+        "latency_ns"}
+
+
+def run(*args):
+    return subprocess.run([BENCH, *map(str, args)], capture_output=True, text=True, timeout=120)
+
+
+def measured(*args):
+    """The JSON of a short run with a fixed number of packets."""
+    p = run("--json", "--mappings", 3000, *args)
+    assert p.returncode == 0, p.stderr
+    j = json.loads(p.stdout)
+    assert KEYS <= j.keys()
+    assert {"p50", "p99", "p999"} <= j["latency_ns"].keys()
+    assert (j["wrong"], j["missing"], j["drops"]) == (0, 0, 0)
+    assert j["bytes_per_mapping"] > 64
+    return j
+
+
+@pytest.mark.parametrize("direction", ["out", "in", "mix", "hairpin"])
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+@pytest.mark.parametrize("order", ["random", "sweep"])
+def test_every_direction_protocol_and_order(direction, protocol, order):
+    j = measured("--packets", 20000, "--direction", direction, "--order", order,
+                 *(["--tcp"] if protocol == "tcp" else []))
+    assert (j["direction"], j["order"], j["protocol"]) == (direction, order, protocol)
+    assert j["mappings"] == 3000 and j["subscribers"] == 48
+    assert j["packets"] >= 20000
+    assert j["cycles_per_packet"] > 0 and j["mpps"] > 0
+    assert j["new_mappings_per_second"] == 0
+
+
+@pytest.mark.parametrize("size,mean", [(64, 64), (570, 570), (1518, 1518), ("imix", 354)])
+def test_packet_sizes(size, mean):
+    j = measured("--packets", 5000, "--packet-size", size)
+    assert j["packet_size"] == mean and j["imix"] == (size == "imix")
+
+
+@pytest.mark.parametrize("burst", [1, 32, 64, 128, 256])
+def test_bursts(burst):
+    assert measured("--packets", 5000, "--burst", burst)["burst"] == burst
+
+
+def test_cold_frames_and_frames_ahead():
+    j = measured("--packets", 5000, "--cold", "--ahead", 700, "--burst", 256)
+    assert j["cold"] and j["ahead"] == 512  # whole bursts
+
+
+def test_new_mappings_come_with_their_blocks():
+    j = measured("--new")
+    assert j["mode"] == "new" and j["new_mappings_per_second"] > 0
+    assert j["packets"] == 750  # the last quarter
+    assert j["blocks_lent"] in (12, 13)  # 63 mappings each, the first perhaps begun before
+    assert j["mpps"] == 0
+
+
+def test_mappings_run_out_while_others_are_used():
+    j = measured("--mappings", 40000, "--expire", 10, "--seconds", 5)
+    assert j["mode"] == "expire" and j["expired"] > 0 and j["cycles_per_packet"] > 0
+
+
+def test_all_mappings_run_out():
+    j = measured("--expire-all")
+    assert j["mode"] == "expire-all" and j["expired"] == 3000
+    assert j["turn_ns"]["max"] >= j["turn_ns"]["p999"] > 0
+
+
+def test_stages_add_up():
+    j = measured("--packets", 20000, "--stages")
+    assert {"receive", "established", "parse", "look up", "transmit"} <= j["stages"].keys()
+    assert all(v >= 0 for v in j["stages"].values()) and j["stages"]["established"] > 0
+    assert "stages" not in measured("--packets", 2000)
+
+
+def test_latency_at_an_offered_load():
+    j = measured("--seconds", 0.2, "--load", 0.5)["latency_ns"]
+    assert j["offered_mpps_per_worker"] == 0.5 and j["packets"] > 0
+    assert 0 < j["p50"] <= j["p99"] <= j["p999"]
+    none = measured("--seconds", 0.1, "--load", 0)["latency_ns"]
+    assert (none["packets"], none["p50"], none["offered_mpps_per_worker"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("direction", ["out", "in", "mix"])
+def test_several_workers(direction):
+    j = measured("--packets", 5000, "--workers", 3, "--direction", direction)
+    assert j["workers"] == 3 and j["packets"] >= 15000
+
+
+def test_windows_say_whether_the_core_was_ours():
+    w = measured("--seconds", 0.2, "--load", 0)["windows"]
+    assert {"cycles", "disturbed", "own", "context_switches", "steal_ms"} == w.keys()
+    assert w["cycles"] == sorted(w["cycles"]) and 1 <= len(w["cycles"]) <= 27
+
+
+def test_text_names_what_was_measured():
+    p = run("--mappings", 1000, "--seconds", 0.1)
+    assert p.returncode == 0, p.stderr
+    for word in ("out, random order, 1000 mappings of 16 subscribers", "clocks per packet",
+                 "latency at", "bytes of tables per mapping; drops 0"):
+        assert word in p.stdout
+
+
+@pytest.mark.parametrize("args,message", [
+    (["--direction", "up"], "--direction: up is none of out, in, mix, hairpin"),
+    (["--order", "worst"], "--order: worst is none of random, sweep"),
+    (["--mappings", "0"], "--mappings: 0 is not a number from 1 to 20000000"),
+    (["--mappings", "20000001"], "--mappings: 20000001 is not"),
+    (["--mappings", "-1"], "--mappings: -1 is not"),
+    (["--mappings", "1e6"], "--mappings: 1e6 is not"),
+    (["--mappings", "99999999999999999999"], "--mappings: 99999999999999999999 is not"),
+    (["--subscribers", ""], "--subscribers:  is not a number from 1 to 2097152"),
+    (["--mappings", "100000", "--subscribers", "6"], "--subscribers: 6 are too few"),
+    (["--packet-size", "63"], "--packet-size: 63 is not a number from 64 to 1518"),
+    (["--packet-size", "1519"], "--packet-size: 1519 is not"),
+    (["--packet-size", "IMIX"], "--packet-size: IMIX is not"),
+    (["--workers", "0"], "--workers: 0 is not a number from 1 to 32"),
+    (["--workers", "33"], "--workers: 33 is not"),
+    (["--burst", "257"], "--burst: 257 is not a number from 1 to 256"),
+    (["--ahead", "4097"], "--ahead: 4097 is not a number from 1 to 4096"),
+    (["--seconds", "0"], "--seconds: 0 is not a time up to 3600 s"),
+    (["--seconds", "nan"], "--seconds: nan is not"),
+    (["--seconds", "1s"], "--seconds: 1s is not"),
+    (["--packets", "0"], "--packets: 0 is not a number from 1 to 1000000000"),
+    (["--load", "fast"], "--load: fast is neither Mpps nor a percentage, 0..1000"),
+    (["--load", "80%%"], "--load: 80%% is neither"),
+    (["--load", "-1"], "--load: -1 is neither"),
+    (["--expire", "501"], "--expire: 501 is not a number from 1 to 500"),
+    (["--expire", "10", "--mappings", "1000"], "--expire: needs 32768 mappings or more"),
+    (["--new", "--expire-all"], "--new, --expire and --expire-all: only one of them"),
+    (["--new", "--direction", "in"], "--new, --expire and --expire-all are measured outbound"),
+    (["--nonsense"], "usage: cgnat-bench"),
+    (["--mappings"], "usage: cgnat-bench"),
+    (["extra"], "usage: cgnat-bench"),
+])
+def test_wrong_arguments(args, message):
+    p = run(*args)
+    assert p.returncode == 2 and message in p.stderr and p.stdout == ""
+
+
+def test_help():
+    p = run("--help")
+    assert p.returncode == 0 and p.stdout.startswith("usage: cgnat-bench") and p.stderr == ""
+
+
+def test_a_worker_without_subscribers_is_refused():
+    p = run("--mappings", 3, "--workers", 4, "--packets", 10)
+    assert p.returncode == 1 and "a worker has no subscriber" in p.stderr
