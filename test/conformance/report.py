@@ -38,6 +38,7 @@ LEGEND = """\
 | result | meaning |
 |---|---|
 | passed | the tests named here passed |
+| tested | by the tests named here, which other steps of `scripts/test` run |
 | deviation | done otherwise than the text says; why. Tests, where there are some, show what is done instead |
 | not done | not there; why |
 | open | not shown yet |
@@ -83,8 +84,10 @@ def outcome(row, tests):
         return "not done", row.not_done
     if row.deviation:
         return "deviation", row.deviation
-    if any(verdict == "passed" for _, _, verdict in tests) or row.elsewhere:
+    if any(verdict == "passed" for _, _, verdict in tests):
         return "passed", ""
+    if row.elsewhere:
+        return "tested", ""
     return "open", "no test ran"
 
 
@@ -115,7 +118,7 @@ def document(verdicts):
             body.append("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ").strip() for c in cells) + " |")
         body.append("")
     n = sum(counts.values())
-    summary = ", ".join(f"{counts[k]} {k}" for k in ("passed", "deviation", "not done", "open", "FAILED") if counts[k])
+    summary = ", ".join(f"{counts[k]} {k}" for k in ("passed", "tested", "deviation", "not done", "open", "FAILED") if counts[k])
     return INTRO + f"**{n} requirements: {summary}.**\n\n" + LEGEND + "\n".join(body).rstrip() + "\n"
 
 

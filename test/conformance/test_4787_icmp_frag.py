@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from nat import FAR_ROUTER, POOL, S1, S2, US_IN, I, J
-from packets import (EXPIRED, PARAMETER, UNREACHABLE, answer, dst, echo, fragments, icmp_error, l4, mtu_of,
-                     patched, quote_bytes, reassembled, src, tcp, udp)
+from packets import (EXPIRED, PARAMETER, UNREACHABLE, answer, dst, echo, error_of, fragments, host, icmp_error, l4,
+                     mtu_of, patched, quote_bytes, quotes, reassembled, src, tcp, udp)
 
 ALL_ERRORS = [(UNREACHABLE, code) for code in range(16)] + [(EXPIRED, 0), (EXPIRED, 1), (PARAMETER, 0)]
 
@@ -66,6 +66,20 @@ def test_R4787_13_from_outside_too(start):
     assert quote_bytes(e) == bytes(big)[:len(quote_bytes(e))]  # what S1 sent: to X:x, not to I
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_R4787_13_of_a_hairpin_too(start, workers):
+    """Too big for the way back in: the sender is told, about the packet that it sent."""
+    nat = start(inside={"mtu": 1400}, workers=workers)
+    for n in range(6):
+        a, b = host(f"100.64.2.{n}"), host(f"100.64.3.{n}")
+        of_a, _ = (src(nat.out(udp(h(5000), S1(80)))) for h in (a, b))
+        big = udp(b(5000), of_a, bytes(1472), df=True)
+        nat.put(nat.inside, big)
+        e = nat.one(nat.inside)
+        assert error_of(e) == (UNREACHABLE, 4) and mtu_of(e) == 1400
+        assert e.dst == b and quotes(e, big)
+
+
 def test_R4787_13a_otherwise_it_is_cut_in_order(start):
     nat = start(outside={"mtu": 1400})
     whole = udp(I(5000), S1(80), bytes(range(256)) * 5 + bytes(192))
@@ -79,6 +93,26 @@ def test_R4787_13a_otherwise_it_is_cut_in_order(start):
     back = answer(q, bytes(1472))
     nat.put(nat.outside, back)
     assert dst(nat.one(nat.inside)) == I(5000)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_R4787_13a_a_hairpin_too(start, workers):
+    nat = start(inside={"mtu": 1400}, workers=workers)
+    for n in range(6):
+        a, b = host(f"100.64.2.{n}"), host(f"100.64.3.{n}")
+        of_a, of_b = (src(nat.out(udp(h(5000), S1(80)))) for h in (a, b))
+        nat.put(nat.inside, udp(b(5000), of_a, bytes(1472)))
+        q = reassembled(nat.take(nat.inside))
+        assert (src(q), dst(q)) == (of_b, a(5000))
+
+
+def test_R4787_13a_fragments_that_are_too_big_are_cut_again(start):
+    nat = start(outside={"mtu": 576})
+    whole = udp(I(5000), S1(80), bytes(range(256)) * 10)
+    nat.put(nat.inside, *fragments(whole, 1480))
+    parts = nat.take(nat.outside)
+    assert all(f.len <= 576 for f in parts) and len(parts) > 4
+    assert l4(reassembled(parts))[8:] == l4(whole)[8:]
 
 
 def through_fragments(nat, parts, entry, exit, order):
@@ -116,6 +150,41 @@ def test_R4787_14_of_a_hairpin_too(nat):
                                 order)
         q = reassembled(out)
         assert (src(q), dst(q)) == (of_j, I(5000))
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_R4787_14_of_a_hairpin_between_workers_too(start, workers):
+    nat = start(workers=workers)
+    for n in range(6):
+        a, b = host(f"100.64.2.{n}"), host(f"100.64.3.{n}")
+        of_a, of_b = (src(nat.out(udp(h(5000), S1(80)))) for h in (a, b))
+        for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
+            parts = fragments(udp(b(5000), of_a, bytes(1200)), 400, 800)
+            q = reassembled(through_fragments(nat, parts, nat.inside, nat.inside, order))
+            assert (src(q), dst(q)) == (of_b, a(5000))
+
+
+def test_R4787_14_with_options_and_without_a_checksum(nat):
+    whole = udp(I(5000), S1(80), bytes(1200), options=b"\x01" * 8)
+    bare = bytearray(bytes(whole))
+    bare[whole.ihl * 4 + 6:whole.ihl * 4 + 8] = b"\0\0"
+    for p in (whole, type(whole)(bytes(bare))):
+        q = reassembled(through_fragments(nat, fragments(p, 400, 800), nat.inside, nat.outside, (2, 0, 1)))
+        assert q.ihl == 7 and (l4(q)[6:8] == b"\0\0") == (l4(p)[6:8] == b"\0\0")
+
+
+@pytest.mark.parametrize("limit", ["sessions", "policy"])
+def test_R4787_14_fragments_of_a_refused_packet_are_refused(start, limit):
+    nat = start(policy={"limits": {"sessions": 1}} if limit == "sessions" else {"match": {"source": [f"{J}/32"]}},
+                icmp={"refused": "off"})
+    if limit == "sessions":
+        nat.out(udp(I(6000), S1(80)))
+    for order in ((0, 1, 2), (2, 1, 0)):
+        for n in order:
+            nat.put(nat.inside, fragments(udp(I(5000), S1(80), bytes(1200), id=n + 9 * order[0]), 400, 800)[n])
+        nat.nothing()
+    nat.wait(5)
+    assert nat.counters()["held"] == 0 and len(nat.sessions()) == (limit == "sessions")
 
 
 def test_R4787_14_of_the_first_packet_of_a_mapping_too(nat):

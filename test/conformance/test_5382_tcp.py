@@ -134,6 +134,27 @@ def test_R5382_2_options_pass_as_they_are(nat):
     assert bytes(r)[40:] == bytes(p)[40:]
 
 
+def test_R5382_2_data_and_congestion_bits_in_a_syn_pass(nat):
+    """TCP Fast Open (RFC 7413) and ECN (RFC 3168)."""
+    a, b = I(5000), S1(80)
+    q = nat.out(tcp(a, b, "SEC", b"early data"))
+    assert payload(q) == b"early data"
+    r = inbound(nat, src(q), b, "SAE", payload=b"early answer")
+    assert payload(r) == b"early answer" and nat.state() == "established"
+    for flags in ("A", "PAE", "AC", "PAU"):
+        nat.out(tcp(a, b, flags, b"x"))
+        inbound(nat, src(q), b, flags, payload=b"y")
+
+
+def test_R5382_2_segments_of_any_order_and_number_pass(nat):
+    """Out of order, repeated, out of window: it is the endpoints' business (nat.out() compares all of it)."""
+    a, b = I(5000), S1(80)
+    x = nat.open_tcp(a, b)
+    for seq in (1, 2**32 - 1, 5000, 1001, 1001, 2**31, 0):
+        nat.out(tcp(a, b, "PA", b"data", seq=seq, ack=2**32 - seq & 0xffffffff))
+        inbound(nat, x, b, "PA", payload=b"data", seq=seq, ack=seq)
+
+
 @pytest.mark.parametrize("mode", [EIF, ADF, APDF])
 def test_R5382_2a_both_sides_may_open_at_once(start, mode):
     nat = start(policy={"filtering": {"tcp": mode}})
@@ -220,6 +241,15 @@ def test_R5382_4a_filtered_ones_too(start):
     x = nat.open_tcp(I(5000), S1(80))
     nat.refuse_in(tcp(S2(80), x, "S"), "FILTERED")
     nat.wait(60)
+
+
+@pytest.mark.parametrize("flags", ["SA", "A", "PA", "FA", "R", "RA", "FSA", ""])
+def test_R5382_4a_no_other_segment_is_ever_answered(start, flags):
+    nat = start(tcp_unsolicited_syn="icmp")
+    x = nat.open_tcp(I(5000), S1(80))
+    nat.refuse_in(tcp(S1(4444), POOL[0](2000), flags), "NO_MAPPING")
+    nat.refuse_in(tcp(S2(80), x, flags), "TCP_NO_SESSION")
+    nat.wait(30)
 
 
 def test_R5382_5_an_open_connection_may_be_idle_for_two_hours_and_four_minutes(nat):

@@ -6,7 +6,7 @@ import pytest
 
 from nat import FAR_ROUTER, POOL, ROUTER_IN, ROUTER_OUT, S1, S2, US_IN, US_OUT, I, J, Refused
 from packets import (ECHO_REPLY, EXPIRED, PARAMETER, PAYLOAD, QUENCH, REDIRECT, UNREACHABLE, answer, checksum, dst,
-                     echo, echo_reply, error_of, icmp, icmp_error, l4, l4_checksum_ok, mtu_of, quote, quote_bytes,
+                     echo, echo_reply, error_of, fragments, icmp, icmp_error, l4, l4_checksum_ok, mtu_of, quote, quote_bytes,
                      quotes, src, tcp, udp,)
 
 QUERY_S = 60  # the default timeout
@@ -154,6 +154,19 @@ def test_R5508_4_an_error_about_a_mapped_packet_is_turned_back(nat, make):
                 assert mtu_of(e) == 1400
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_R5508_4_an_error_about_a_first_fragment_is_turned_back(start, workers):
+    """11/1, reassembly time exceeded, quotes the first fragment."""
+    nat = start(workers=workers)
+    first, last = fragments(udp(I(5000), S1(80), bytes(1200)), 400)
+    nat.put(nat.inside, first, last)
+    q, r = nat.take(nat.outside)
+    for quoted in (8, None):
+        e = nat.in_(icmp_error(EXPIRED, 1, S1, q.src, q, quoted))
+        assert e.dst == I and quotes(e, first)
+    nat.refuse_in(icmp_error(EXPIRED, 1, S1, r.src, r), "ICMP_QUOTE")  # no port to know it by
+
+
 def test_R5508_4_an_error_about_anything_else_is_dropped(nat):
     _, q = sent(nat, "udp")
     x = src(q)
@@ -163,6 +176,22 @@ def test_R5508_4_an_error_about_anything_else_is_dropped(nat):
     # nor one that quotes a packet of another address than it goes to
     wrong = next(a for a in POOL if a != x.address)
     nat.refuse_in(icmp_error(UNREACHABLE, 3, S1, wrong, q), "ICMP_NO_MAPPING")
+
+
+def test_R5508_4_an_error_about_an_error_is_dropped(nat):
+    _, q = sent(nat, "udp")
+    r = nat.in_(answer(q))
+    e = nat.out(icmp_error(UNREACHABLE, 3, I, r.src, r))
+    nat.refuse_in(icmp_error(EXPIRED, 0, FAR_ROUTER, e.src, e), "ICMP_QUOTE")
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 19, 20, 27])
+def test_R5508_4_an_error_with_too_short_a_quote_is_dropped(nat, length):
+    """A whole header and 8 bytes behind it are the least (RFC 792)."""
+    _, q = sent(nat, "udp")
+    nat.put(nat.outside, icmp(S1, src(q).address, UNREACHABLE, 3, payload=bytes(q)[:length]))
+    nat.nothing()
+    assert sum(nat.drops()[k] for k in ("ICMP_QUOTE", "L4_LENGTH")) == 1
 
 
 # ---- errors from inside
