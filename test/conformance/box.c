@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include <rte_eal.h>
+#include <rte_ethdev.h>
 #include <rte_launch.h>
 #include <rte_mbuf.h>
 #include "../packet/frame.h"
@@ -26,6 +27,7 @@ struct device {
 	uint8_t mac[6];
 	struct queue rx[CGN_WORKERS_MAX], tx;
 	unsigned n_rx, next_rx;
+	struct rte_mempool *mbufs[CGN_WORKERS_MAX]; // by queue
 	struct box_wire wire;
 };
 
@@ -39,7 +41,6 @@ static struct {
 	bool no_arp;
 	uint32_t silent[BOX_SILENT_MAX];
 	unsigned n_silent;
-	struct rte_mempool *mbufs;
 	unsigned lost;
 } box;
 
@@ -235,18 +236,18 @@ void box_reset(int64_t wall_s, unsigned rx_queues)
 
 // ---- in place of the daemon's lower edge
 
-int __wrap_eal_start(const struct cgn_config *config, char *err, size_t err_size);
+typeof(eal_start) __wrap_eal_start;
 int __wrap_eal_start(const struct cgn_config *config, char *err, size_t err_size)
 {
 	return 0; // box_init() did
 }
 
-void __wrap_eal_stop(void);
+typeof(eal_stop) __wrap_eal_stop;
 void __wrap_eal_stop(void)
 {
 }
 
-int __wrap_rte_eal_remote_launch(lcore_function_t *f, void *arg, unsigned lcore);
+typeof(rte_eal_remote_launch) __wrap_rte_eal_remote_launch;
 int __wrap_rte_eal_remote_launch(lcore_function_t *f, void *arg, unsigned lcore)
 {
 	struct worker *w = arg;
@@ -258,22 +259,22 @@ int __wrap_rte_eal_remote_launch(lcore_function_t *f, void *arg, unsigned lcore)
 	return 0;
 }
 
-void __wrap_rte_eal_mp_wait_lcore(void);
+typeof(rte_eal_mp_wait_lcore) __wrap_rte_eal_mp_wait_lcore;
 void __wrap_rte_eal_mp_wait_lcore(void)
 {
 	box.n_workers = 0; // they were told to stop
 }
 
-void __wrap_rte_mempool_free(struct rte_mempool *pool);
-void __real_rte_mempool_free(struct rte_mempool *pool);
+typeof(rte_mempool_free) __wrap_rte_mempool_free;
+typeof(rte_mempool_free) __real_rte_mempool_free;
 void __wrap_rte_mempool_free(struct rte_mempool *pool)
 {
-	if (pool && pool == box.mbufs)
-		box.lost = pool->size - rte_mempool_avail_count(pool);
+	if (pool)
+		box.lost += pool->size - rte_mempool_avail_count(pool);
 	__real_rte_mempool_free(pool);
 }
 
-time_t __wrap_time(time_t *out);
+typeof(time) __wrap_time;
 time_t __wrap_time(time_t *out)
 {
 	const time_t now = (time_t)(box.wall_s + (int64_t)(box_now_ns / 1000000000));
@@ -283,7 +284,13 @@ time_t __wrap_time(time_t *out)
 	return now;
 }
 
-int __wrap_nic_probe(const struct cgn_interface *ifc, struct nic *nic, char *err, size_t err_size);
+typeof(rte_eth_dev_socket_id) __wrap_rte_eth_dev_socket_id;
+int __wrap_rte_eth_dev_socket_id(uint16_t device)
+{
+	return SOCKET_ID_ANY;
+}
+
+typeof(nic_probe) __wrap_nic_probe;
 int __wrap_nic_probe(const struct cgn_interface *ifc, struct nic *nic, char *err, size_t err_size)
 {
 	struct device *d = &box.device[box.n_devices];
@@ -298,8 +305,8 @@ int __wrap_nic_probe(const struct cgn_interface *ifc, struct nic *nic, char *err
 	return 0;
 }
 
-int __wrap_nic_plan(struct nic *nic, uint32_t n_workers);
-int __wrap_nic_plan(struct nic *nic, uint32_t n_workers)
+typeof(nic_plan) __wrap_nic_plan;
+int __wrap_nic_plan(struct nic *nic, const struct cgn_interface *ifc, uint32_t n_workers)
 {
 	nic->n_rx = (uint16_t)(box.rx_queues ? box.rx_queues : n_workers);
 	nic->n_tx = nic->n_rx;
@@ -307,23 +314,23 @@ int __wrap_nic_plan(struct nic *nic, uint32_t n_workers)
 	return 0;
 }
 
-int __wrap_nic_start(const struct cgn_interface *ifc, struct nic *nic, struct rte_mempool *mbufs,
-	char *err, size_t err_size);
-int __wrap_nic_start(const struct cgn_interface *ifc, struct nic *nic, struct rte_mempool *mbufs,
-	char *err, size_t err_size)
+typeof(nic_start) __wrap_nic_start;
+int __wrap_nic_start(const struct cgn_interface *ifc, struct nic *nic,
+	struct rte_mempool *const *mbufs, const struct steer *steer, char *err, size_t err_size)
 {
-	box.mbufs = mbufs;
+	for (unsigned q = 0; q < nic->n_rx; q++)
+		box.device[nic->device].mbufs[q] = mbufs[q];
 	nic->started = true;
 	return 0;
 }
 
-void __wrap_nic_stop(struct nic *nic);
+typeof(nic_stop) __wrap_nic_stop;
 void __wrap_nic_stop(struct nic *nic)
 {
 	nic->started = false;
 }
 
-void __wrap_nic_link(const struct nic *nic, struct cgn_link_status *out);
+typeof(nic_link) __wrap_nic_link;
 void __wrap_nic_link(const struct nic *nic, struct cgn_link_status *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -335,7 +342,7 @@ void __wrap_nic_link(const struct nic *nic, struct cgn_link_status *out)
 }
 
 // Queue of a context made by NIC_RX_CTX(): a worker polls first, first + step, ...
-uint16_t __wrap_nic_rx(void *ctx, struct rte_mbuf **m, uint16_t n);
+typeof(nic_rx) __wrap_nic_rx;
 uint16_t __wrap_nic_rx(void *ctx, struct rte_mbuf **m, uint16_t n)
 {
 	const uint64_t c = (uintptr_t)ctx;
@@ -348,7 +355,7 @@ uint16_t __wrap_nic_rx(void *ctx, struct rte_mbuf **m, uint16_t n)
 			struct box_frame *f;
 			char *to;
 
-			m[got] = rte_pktmbuf_alloc(box.mbufs);
+			m[got] = rte_pktmbuf_alloc(d->mbufs[q]);
 			if (!m[got])
 				return got; // a device without buffers receives later
 			f = queue_take(&d->rx[q]);
@@ -363,7 +370,7 @@ uint16_t __wrap_nic_rx(void *ctx, struct rte_mbuf **m, uint16_t n)
 	return got;
 }
 
-uint16_t __wrap_nic_tx(void *ctx, struct rte_mbuf **m, uint16_t n);
+typeof(nic_tx) __wrap_nic_tx;
 uint16_t __wrap_nic_tx(void *ctx, struct rte_mbuf **m, uint16_t n)
 {
 	const unsigned ifc = (unsigned)((uintptr_t)ctx >> 48);
