@@ -351,7 +351,41 @@ static void each_policy_has_the_pool_it_names(void **state)
 	assert_int_equal(gauge(pools[1].ports_used), 1);
 }
 
+// RFC 7768 2: after a peak the extra blocks go back, though new mappings never cease: as soon as the
+// oldest block has room again they all go there. A new one every 20 s that lives 120 s and rests as
+// long needs 14 ports.
+static void extra_blocks_drain_while_mappings_come_and_go(void **state)
+{
+	unsigned port = 1000, oldest, t = 0;
+
+	BED(.pools = POOL(ONE_ADDRESS ", block-size: 16, max-blocks: 4"),
+		.more = "timeouts: {udp: 120}\n");
+	oldest = (map(ALICE, port++).port - 1024u) / 16;
+	for (unsigned i = 1; i < 48; i++)
+		map(ALICE, port++);
+	for (; t < 1200; t += 20) {
+		const unsigned block = (map(ALICE, port++).port - 1024u) / 16;
+
+		assert_int_equal((map(ALICE, 1000).port - 1024u) / 16, oldest); // one stays
+		if (t < 240) // the ports of the peak are used, or rest: a fourth block
+			assert_int_not_equal(block, oldest);
+		if (t >= 260)
+			assert_int_equal(block, oldest);
+		if (t < 120)
+			assert_int_equal(gauge(blocks), 4);
+		if (t >= 160 && t <= 340) // two have ended, the fourth still has mappings
+			assert_int_equal(gauge(blocks), 2);
+		if (t >= 400)
+			assert_int_equal(gauge(blocks), 1);
+		bed_wait(20);
+	}
+	assert_int_equal(bed_sum().blocks_allocated, 4);
+	assert_int_equal(bed_sum().blocks_released, 3);
+	assert_int_equal(gauge(blocks_held), 0); // others may have them
+}
+
 BED_MAIN(TEST(a_block_is_lent_at_the_first_packet),
+	TEST(extra_blocks_drain_while_mappings_come_and_go),
 	TEST(every_port_of_max_blocks_is_used_and_not_one_more),
 	TEST(udp_tcp_and_icmp_each_use_all_ports_of_a_block),
 	TEST(a_subscriber_has_one_external_address_for_everything),
