@@ -106,6 +106,7 @@ static void make_config(struct cgn_config *c)
 		.hold_down = 120,
 		.fragment = 2};
 	c->icmp_errors_per_s = 100;
+	c->icmp_errors_per_host = 10;
 }
 
 // ---- DPDK

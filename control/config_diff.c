@@ -144,6 +144,7 @@ static void write_interface(json_t *sections, const struct cgn_interface *i)
 		list_add(&routes, text);
 	}
 	list_end(&routes, s, "routes");
+	put(s, "icmp-errors", "%s", bool_name(!i->no_icmp_errors));
 }
 
 static void write_deterministic(json_t *s, const struct cgn_pool *p)
@@ -275,6 +276,7 @@ static void write_rest(json_t *sections, const struct cgn_config *c)
 	json_object_set_new(sections, "icmp", s);
 	put(s, "refused", "%s", refused[c->icmp_refused]);
 	put(s, "errors-per-second", "%u", c->icmp_errors_per_s);
+	put(s, "errors-per-second-per-host", "%u", c->icmp_errors_per_host);
 
 	s = json_object();
 	json_object_set_new(sections, "tcp-mss-clamp", s);

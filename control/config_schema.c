@@ -251,6 +251,14 @@ static void read_routes(struct report *r, struct node *n, const struct field *f,
 	value_interface_routes(r, n, to);
 }
 
+static void read_icmp_errors(struct report *r, struct node *n, const struct field *f, void *to)
+{
+	bool are_sent = true;
+
+	value_bool(r, n, f, &are_sent);
+	*(bool *)to = !are_sent;
+}
+
 static void read_interface(struct report *r, struct node *n, void *item)
 {
 #define AT(member) offsetof(struct cgn_interface, member)
@@ -265,6 +273,7 @@ static void read_interface(struct report *r, struct node *n, void *item)
 		{"vlan", value_u16, AT(vlan), 0, 4094},
 		{"rss", value_word, AT(rss), .words = rss},
 		{"routes", read_routes},
+		{"icmp-errors", read_icmp_errors, AT(no_icmp_errors)},
 	};
 #undef AT
 	struct cgn_interface *i = item;
@@ -639,6 +648,8 @@ static void read_icmp(struct report *r, struct node *n, const struct field *f, v
 			.words = refused},
 		{"errors-per-second", value_u32, offsetof(struct cgn_config, icmp_errors_per_s), 1,
 			1000000},
+		{"errors-per-second-per-host", value_u32,
+			offsetof(struct cgn_config, icmp_errors_per_host), 1, 1000000},
 	};
 
 	value_map(r, n, fields, LEN(fields), to);
@@ -666,6 +677,7 @@ static void set_defaults(struct cgn_config *c)
 	};
 	c->icmp_refused = CGN_REFUSED_HOST_UNREACHABLE;
 	c->icmp_errors_per_s = 100;
+	c->icmp_errors_per_host = 10;
 }
 
 void schema_read(struct report *r, struct node *root, struct cgn_config *config)

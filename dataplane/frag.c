@@ -209,6 +209,8 @@ static void frag_first(struct worker *w, struct pkt *p, const struct frag_arriva
 		first_steered(w, p, f, a);
 	else if (portless)
 		portless_packet(w, p, inbound);
+	else if (p->kind == PKT_OTHER)
+		open_other(w, p, inbound);
 	else if (inbound)
 		open_inbound(w, p);
 	else

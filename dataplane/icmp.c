@@ -231,6 +231,22 @@ static bool may_answer(const struct worker *w, const struct pkt *p)
 	return source == DEST_ROUTE || source == DEST_ONLINK || source == DEST_POOL;
 }
 
+// RFC 1812 4.3.2.8. When the worker's tokens are used up there are a quarter more of them, for hosts that
+// are within their own rate: so one who has many packets refused leaves the others their traceroutes.
+// Strangers cannot use up what subscribers get.
+static bool rate_allows(struct worker *w, const struct pkt *p)
+{
+	const uint32_t rate = w->snapshot->config->icmp_errors_per_s;
+	const uint32_t per_host = w->snapshot->config->icmp_errors_per_host;
+	const uint32_t role = w->snapshot->interface[p->ifc].role;
+	const uint64_t who = (uint64_t)role << 32 | p->ip->src;
+	struct token_bucket *host = &w->icmp_host[index_hash(who, w->icmp_seed) % ICMP_HOSTS];
+	const bool modest = token_take(host, per_host < rate ? per_host : rate, w->now_ns);
+
+	return token_take(&w->icmp_bucket[role], rate, w->now_ns) ||
+		(modest && token_take(&w->icmp_reserve[role], (rate + 3) / 4, w->now_ns));
+}
+
 static void icmp_send_error(
 	struct worker *w, const struct pkt *p, uint8_t type, uint8_t code, uint16_t mtu)
 {
@@ -241,9 +257,7 @@ static void icmp_send_error(
 
 	if (!may_answer(w, p))
 		return;
-	// strangers cannot use up what subscribers get
-	if (!token_take(&w->icmp_bucket[w->snapshot->interface[p->ifc].role],
-		    w->snapshot->config->icmp_errors_per_s, w->now_ns)) {
+	if (w->snapshot->interface[p->ifc].config->no_icmp_errors || !rate_allows(w, p)) {
 		w->counters.icmp_errors_suppressed++;
 		return;
 	}

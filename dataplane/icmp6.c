@@ -104,8 +104,9 @@ void icmp6_error(struct worker *w, const struct ipv6 *about, uint16_t about_len,
 	if (!may_answer(w, about, about_len, ifc))
 		return;
 	// strangers cannot use up what subscribers get
-	if (!token_take(&w->ipv6.error_bucket[w->snapshot->interface[ifc].role],
-		    w->snapshot->config->icmp_errors_per_s, w->now_ns)) {
+	if (w->snapshot->interface[ifc].config->no_icmp_errors ||
+		!token_take(&w->ipv6.error_bucket[w->snapshot->interface[ifc].role],
+			w->snapshot->config->icmp_errors_per_s, w->now_ns)) {
 		w->counters.icmpv6_errors_suppressed++;
 		return;
 	}

@@ -134,8 +134,8 @@ enum cgn_drop parse_first_fragment(struct pkt *p, bool inbound)
 	if (ip->proto == CGN_PROTO_ICMP) {
 		if (l4[0] != ICMP_ECHO && l4[0] != ICMP_ECHO_REPLY)
 			return CGN_DROP_FRAG_INVALID; // an error's checksum could not be checked
-		parse_icmp(p, l4, l4_len, inbound);
-		return p->kind == PKT_FLOW ? CGN_DROP_COUNT : (enum cgn_drop)p->drop_reason;
+		parse_icmp(p, l4, l4_len, inbound); // may leave an echo for one-to-one alone
+		return CGN_DROP_COUNT;
 	}
 	p->tcp_flags = 0;
 	if (ip->proto == CGN_PROTO_TCP) {

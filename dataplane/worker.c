@@ -251,7 +251,7 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	const struct cgn_config *config = spec->snapshot->config;
 	const uint32_t n_sessions = share(config->runtime.max_sessions, spec->n_workers);
 	struct worker *w = mem_take("worker", sizeof(*w), spec->socket);
-	uint64_t seed[8][2];
+	uint64_t seed[9][2];
 
 	*what = "worker";
 	if (!w)
@@ -264,7 +264,7 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	w->timeouts = config->timeouts;
 	w->now_s = 1;
 	rng_init(&w->rng, spec->rng_key);
-	for (unsigned i = 0; i < 8; i++) {
+	for (unsigned i = 0; i < 9; i++) {
 		for (unsigned j = 0; j < 2; j++)
 			seed[i][j] = (uint64_t)rng_u32(&w->rng) << 32 | rng_u32(&w->rng);
 	}
@@ -301,6 +301,7 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	if (fragmap_init(&w->frags, seed[5], spec->socket))
 		goto err_destroy;
 	idents_create(w, seed[6]);
+	memcpy(w->icmp_seed, seed[8], sizeof(w->icmp_seed));
 	*what = "gateways";
 	w->gateway_neigh = mem_take(
 		"gateways", (spec->snapshot->n_gateways + 1) * sizeof(uint32_t), spec->socket);

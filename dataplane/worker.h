@@ -38,6 +38,8 @@
 #define STATIC_SESSIONS_SHARE 4
 #define STATIC_SESSIONS_MIN 1024
 
+#define ICMP_HOSTS 2048u // buckets of icmp.errors-per-second-per-host, power of two
+
 typedef uint16_t (*burst_fn)(void *ctx, struct rte_mbuf **m, uint16_t n);
 
 // An interface as this worker sees it. rx is NULL when another worker polls it, tx when another
@@ -93,6 +95,9 @@ struct worker {
 	struct fragmap frags;
 	struct rng rng;
 	struct token_bucket icmp_bucket[2]; // by the role of the interface that is answered
+	struct token_bucket icmp_reserve[2]; // likewise, for hosts within their own rate
+	struct token_bucket icmp_host[ICMP_HOSTS]; // by a hash of the address that is answered
+	uint64_t icmp_seed[2];
 	struct token_bucket echo_bucket;
 
 	struct claims *claims; // shared by all; NULL when there is one worker

@@ -66,6 +66,7 @@ struct cgn_interface {
 	uint32_t n_addresses6;
 	struct cgn_route6 *routes6;
 	uint32_t n_routes6;
+	bool no_icmp_errors; // icmp-errors: false: none is sent about what came in here
 };
 
 enum cgn_allocation {
@@ -211,6 +212,7 @@ struct cgn_config {
 	bool tcp_midstream_forward; // tcp-midstream: forward-if-mapped
 	enum cgn_refused icmp_refused;
 	uint32_t icmp_errors_per_s; // per worker
+	uint32_t icmp_errors_per_host; // what a host may count on, per second
 };
 
 void cgn_config_free(struct cgn_config *config);

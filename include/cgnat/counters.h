@@ -33,9 +33,11 @@
 	X(ipv6_forwarded_bytes, "bytes of them, IPv6 header included") \
 	X(icmp_errors_sent, "ICMP errors of our own") \
 	X(icmp_errors_suppressed, \
-		"ICMP errors not sent: over icmp.errors-per-second, or no room for a SYN to answer") \
+		"ICMP errors not sent: over icmp.errors-per-second, off on the interface, or no room " \
+		"for a SYN to answer") \
 	X(icmpv6_errors_sent, "ICMPv6 errors of our own") \
-	X(icmpv6_errors_suppressed, "ICMPv6 errors not sent: over icmp.errors-per-second") \
+	X(icmpv6_errors_suppressed, \
+		"ICMPv6 errors not sent: over icmp.errors-per-second, or off on the interface") \
 	X(mappings_created, "mappings made; static ones are not counted here and below") \
 	X(mappings_expired, "mappings ended by their timer") \
 	X(mappings_cleared, "mappings ended by an operator's clear") \

@@ -96,6 +96,48 @@ static void tcp_and_echo(void **state)
 	}
 }
 
+// Only one-to-one hosts are asked from outside, and answer
+static void echo_of_one_to_one_hosts(void **state)
+{
+	static const unsigned workers[] = {1, 3};
+	struct frame f;
+
+	for (unsigned n = 0; n < 2; n++) {
+		BED(.workers = workers[n],
+			.more = "static-mappings:\n"
+				"  - {name: whole, internal: 100.64.0.7, external: 203.0.113.4}\n"
+				"  - {name: icmp, protocol: icmp, internal: 100.64.0.8, external: 203.0.113.9}\n"
+				"  - {name: tcp, protocol: tcp, internal: 100.64.0.10, external: 203.0.113.9}");
+		for (unsigned i = 0; i < 6; i++) {
+			const uint32_t host = i % 2 ? CAROL : CAROL + 1,
+				       x = i % 2 ? X1 + 3 : X1 + 8;
+
+			f = through(
+				OUTSIDE, INSIDE, with_id(big(echo(at(S1, 77), x)), i), orders[i]);
+			assert_endpoint(source_of(f), at(S1, 77));
+			assert_int_equal(dst_of(f), host);
+			f = through(INSIDE, OUTSIDE, with_id(big(echo_reply(host, at(S1, 77))), i),
+				orders[i]);
+			assert_endpoint(destination_of(f), at(S1, 77));
+			assert_int_equal(src_of(f), x);
+			f = through(INSIDE, INSIDE, with_id(big(echo(at(BOB, 7), x)), 10 + i),
+				orders[i]);
+			assert_int_equal(dst_of(f), host);
+			f = through(INSIDE, INSIDE,
+				with_id(big(echo_reply(host, at(src_of(f), source_of(f).port))),
+					20 + i),
+				orders[i]);
+			assert_endpoint(destination_of(f), at(BOB, 7));
+		}
+		// nobody asked; nor are others asked
+		refuse_out(part(with_id(big(echo_reply(CAROL, at(S2, 77))), 50), 0, 400),
+			CGN_DROP_ICMP_TYPE);
+		refuse_in(part(with_id(big(echo(at(S1, 77), X1)), 50), 0, 400),
+			CGN_DROP_ICMP_NO_SESSION);
+		assert_int_equal(bed_teardown(NULL), 0);
+	}
+}
+
 // RFC 768: no checksum stays no checksum; RFC 6146 3.4
 static void udp_without_checksum(void **state)
 {
@@ -576,7 +618,7 @@ static void anything_at_all(void **state)
 
 BED_MAIN(TEST(anything_at_all), TEST(udp_in_any_order_both_ways),
 	TEST(the_first_packet_of_a_mapping_may_be_fragments), TEST(tcp_and_echo),
-	TEST(udp_without_checksum), TEST(hairpins_in_any_order),
+	TEST(echo_of_one_to_one_hosts), TEST(udp_without_checksum), TEST(hairpins_in_any_order),
 	TEST(what_comes_before_the_first_waits_2_s_and_no_longer),
 	TEST(the_timeout_is_the_configured_one), TEST(overlaps_and_duplicates_are_dropped),
 	TEST(contradicting_ends_are_invalid), TEST(tiny_first_fragments_are_dropped),

@@ -239,6 +239,7 @@ static void assert_default_rest(const struct cgn_config *c)
 	assert_false(c->tcp_midstream_forward);
 	assert_int_equal(c->icmp_refused, CGN_REFUSED_HOST_UNREACHABLE); // RFC 6888 REQ-11b
 	assert_int_equal(c->icmp_errors_per_s, 100);
+	assert_int_equal(c->icmp_errors_per_host, 10);
 }
 
 static void the_minimal_file_has_every_default(void **state)
@@ -449,7 +450,7 @@ static void values_other_than_the_defaults_are_taken(void **state)
 		"tcp-mss-clamp: 1452\n"
 		"tcp-midstream: forward-if-mapped\n"
 		"tcp-unsolicited-syn: icmp\n"
-		"icmp: {refused: admin-prohibited, errors-per-second: 7}\n");
+		"icmp: {refused: admin-prohibited, errors-per-second: 7, errors-per-second-per-host: 3}\n");
 	const struct cgn_config *c = o.config;
 	const uint32_t lcores[] = {127, 1, 2, 3};
 
@@ -492,6 +493,7 @@ static void values_other_than_the_defaults_are_taken(void **state)
 	assert_true(c->tcp_unsolicited_icmp);
 	assert_int_equal(c->icmp_refused, CGN_REFUSED_ADMIN_PROHIBITED);
 	assert_int_equal(c->icmp_errors_per_s, 7);
+	assert_int_equal(c->icmp_errors_per_host, 3);
 	assert_int_equal(o.warnings.n, 0);
 	outcome_fini(&o);
 }
