@@ -74,7 +74,8 @@ def upload_and_download(lab, where, source, address, served, *options):
     return curl(lab, where, source, *options, url).stdout
 
 
-PASSIVES = pytest.mark.parametrize("options", [[], ["--disable-epsv"]], ids=["epsv", "pasv"])
+PASSIVES = pytest.mark.parametrize(  # with PASV, go to the address that the server says
+    "options", [[], ["--disable-epsv", "--no-ftp-skip-pasv-ip"]], ids=["epsv", "pasv"])
 
 
 @PASSIVES
@@ -102,9 +103,10 @@ def test_ftp_in_active_mode_is_refused_by_the_server(lab, nat):
     """There is no ALG, so the server is told a private address. It says no; nothing hangs."""
     with ftp_server(lab, "net", SERVERS[0], PASSIVE) as served:
         (served / "file").write_text("x")
-        for eprt in ([], ["--disable-eprt"]):
-            p = curl(lab, "sub", ALICE, "-P", ALICE, *eprt, f"ftp://{SERVERS[0]}/file")
-            assert p.returncode == 30, p.stdout  # CURLE_FTP_PORT_FAILED
+        p = curl(lab, "sub", ALICE, "-v", "-P", "-", f"ftp://{SERVERS[0]}/file")
+    assert re.search(rf"> EPRT \|1\|{re.escape(ALICE)}\|\d+\|\n.*?< 500 Illegal EPRT", p.stdout, re.S), p.stdout
+    assert re.search(rf"> PORT {ALICE.replace('.', ',')},\d+,\d+\n.*?< 500 Illegal PORT", p.stdout, re.S), p.stdout
+    assert p.returncode == 30, p.stdout  # CURLE_FTP_PORT_FAILED
 
 
 # ---- SSH
