@@ -18,8 +18,23 @@ static uint16_t l4_sum(const struct frame *f)
 	return (uint16_t)csum_fold(csum_sum(&f->udp, l4_len, sum));
 }
 
+void frame_set_l4_sum(struct frame *f)
+{
+	be16_t *check = f->ip.proto == CGN_PROTO_TCP ? &f->tcp.check : &f->udp.check;
+
+	*check = 0;
+	*check = (be16_t)~l4_sum(f);
+	if (!*check && f->ip.proto == CGN_PROTO_UDP)
+		*check = 0xffff; // 0 would say that there is none
+}
+
+bool frame_sums_right(const struct frame *f)
+{
+	return csum_ipv4_ok(&f->ip, 5) && l4_sum(f) == 0xffff;
+}
+
 void frame_make(struct rte_mbuf *m, uint32_t size, bool tcp, uint8_t tcp_flags, uint32_t mapping,
-	const struct frame_ends *ends)
+	uint64_t stamp, const struct frame_ends *ends)
 {
 	const uint16_t len = (uint16_t)(size - 4), ip_len = (uint16_t)(len - 14);
 	struct frame *f;
@@ -43,21 +58,20 @@ void frame_make(struct rte_mbuf *m, uint32_t size, bool tcp, uint8_t tcp_flags, 
 	f->udp.sport = ends->sport;
 	f->udp.dport = ends->dport;
 	if (tcp) {
-		f->tcp.seq = f->tcp.ack = 0;
+		memcpy(f->tcp.stamp, &stamp, sizeof(stamp));
 		f->tcp.off = 5 << 4;
 		f->tcp.flags = tcp_flags;
 		f->tcp.window = 0xffff;
-		f->tcp.check = f->tcp.urgent = 0;
+		f->tcp.urgent = 0;
 		f->tcp.mapping = mapping;
-		f->tcp.check = (be16_t)~l4_sum(f);
+		f->tcp.magic = FRAME_MAGIC;
 	} else {
 		f->udp.len = htons((uint16_t)(ip_len - 20));
-		f->udp.check = 0;
 		f->udp.mapping = mapping;
-		f->udp.check = (be16_t)~l4_sum(f);
-		if (!f->udp.check)
-			f->udp.check = 0xffff; // 0 would say that there is none
+		f->udp.magic = FRAME_MAGIC;
+		memcpy(f->udp.stamp, &stamp, sizeof(stamp));
 	}
+	frame_set_l4_sum(f);
 }
 
 void frame_make_arp(struct rte_mbuf *m, uint32_t address)
@@ -81,7 +95,7 @@ void frame_make_arp(struct rte_mbuf *m, uint32_t address)
 bool frame_right(const struct frame *f, const struct frame_ends *ends)
 {
 	return f->ethertype == htons(0x0800) && f->ip.ver_ihl == 0x45 && f->ip.ttl == 63 &&
-		csum_ipv4_ok(&f->ip, 5) && !memcmp(f->dst, frame_mac_theirs, 6) &&
-		f->ip.src == ends->src && f->ip.dst == ends->dst && f->udp.sport == ends->sport &&
-		f->udp.dport == ends->dport && l4_sum(f) == 0xffff;
+		!memcmp(f->dst, frame_mac_theirs, 6) && f->ip.src == ends->src &&
+		f->ip.dst == ends->dst && f->udp.sport == ends->sport &&
+		f->udp.dport == ends->dport && frame_sums_right(f);
 }

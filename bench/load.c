@@ -160,7 +160,7 @@ static void prepare_side(struct load *l, enum side side, uint32_t n)
 		struct frame_ends ends;
 
 		ends_in(l, k[i], side, &ends);
-		frame_make(l->ready[side][i], next_size(l), opt.tcp, tcp_flags, k[i], &ends);
+		frame_make(l->ready[side][i], next_size(l), opt.tcp, tcp_flags, k[i], 0, &ends);
 		l->ready[side][i]->hash.usr = (uint32_t)side << 16 | i;
 	}
 	for (uint32_t i = 0; opt.cold && i < n; i++) {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "options.h"
-#include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cgnat/dataplane.h"
 #include "dataplane/batch.h"
+#include "number.h"
 
 struct options opt = {
 	.mappings = 64512,
@@ -48,49 +47,10 @@ static _Noreturn void usage(int code)
 	exit(code);
 }
 
-static uint64_t number(const char *name, const char *text, uint64_t min, uint64_t max)
-{
-	char *end;
-	uint64_t n;
-
-	errno = 0;
-	n = strtoull(text, &end, 10);
-	if (errno || *end || text[0] < '0' || text[0] > '9' || n < min || n > max) {
-		fprintf(stderr,
-			"cgnat-bench: %s: %s is not a number from %" PRIu64 " to %" PRIu64 "\n",
-			name, text, min, max);
-		exit(2);
-	}
-	return n;
-}
-
-static int one_of(const char *name, const char *text, const char *const names[])
-{
-	for (int i = 0; names[i]; i++) {
-		if (!strcmp(text, names[i]))
-			return i;
-	}
-	fprintf(stderr, "cgnat-bench: %s: %s is none of", name, text);
-	for (int i = 0; names[i]; i++)
-		fprintf(stderr, "%s %s", i ? "," : "", names[i]);
-	fprintf(stderr, "\n");
-	exit(2);
-}
-
-// A positive decimal number; *end is what follows it.
-static double decimal(const char *text, char **end)
-{
-	if (text[0] < '0' || text[0] > '9') {
-		*end = (char *)text;
-		return -1;
-	}
-	return strtod(text, end);
-}
-
 static double parse_seconds(const char *text)
 {
 	char *end;
-	double s = decimal(text, &end);
+	double s = number_decimal(text, &end);
 
 	if (*end || end == text || !(s > 0 && s <= 3600)) {
 		fprintf(stderr, "cgnat-bench: --seconds: %s is not a time up to 3600 s\n", text);
@@ -102,7 +62,7 @@ static double parse_seconds(const char *text)
 static void parse_load(const char *text)
 {
 	char *end;
-	double n = decimal(text, &end);
+	double n = number_decimal(text, &end);
 	const bool percent = !strcmp(end, "%");
 
 	if (end == text || (*end && !percent) || !(n >= 0 && n <= 1000)) {
@@ -176,21 +136,23 @@ static void parse_traffic(int c)
 {
 	switch (c) {
 	case O_DIRECTION:
-		opt.direction = (enum direction)one_of("--direction", optarg, direction_names);
+		opt.direction =
+			(enum direction)number_one_of("--direction", optarg, direction_names);
 		break;
 	case O_ORDER:
-		opt.order = (enum order)one_of("--order", optarg, order_names);
+		opt.order = (enum order)number_one_of("--order", optarg, order_names);
 		break;
 	case O_MAPPINGS:
-		opt.mappings = number("--mappings", optarg, 1, 20000000);
+		opt.mappings = number_parse("--mappings", optarg, 1, 20000000);
 		break;
 	case O_SUBSCRIBERS:
-		opt.subscribers = (uint32_t)number("--subscribers", optarg, 1, SUBSCRIBERS_MAX);
+		opt.subscribers =
+			(uint32_t)number_parse("--subscribers", optarg, 1, SUBSCRIBERS_MAX);
 		break;
 	case O_SIZE:
 		opt.packet_size = !strcmp(optarg, "imix")
 			? 0
-			: (uint32_t)number("--packet-size", optarg, 64, 1518);
+			: (uint32_t)number_parse("--packet-size", optarg, 64, 1518);
 		break;
 	case O_TCP:
 		opt.tcp = true;
@@ -200,7 +162,7 @@ static void parse_traffic(int c)
 		break;
 	case O_EXPIRE:
 		set_mode(MODE_EXPIRE);
-		opt.expire_permille = (uint32_t)number("--expire", optarg, 1, 500);
+		opt.expire_permille = (uint32_t)number_parse("--expire", optarg, 1, 500);
 		break;
 	case O_EXPIRE_ALL:
 		set_mode(MODE_EXPIRE_ALL);
@@ -214,13 +176,13 @@ static void parse_one(int c)
 {
 	switch (c) {
 	case O_WORKERS:
-		opt.workers = (uint32_t)number("--workers", optarg, 1, CGN_WORKERS_MAX);
+		opt.workers = (uint32_t)number_parse("--workers", optarg, 1, CGN_WORKERS_MAX);
 		break;
 	case O_BURST:
-		opt.burst = (uint32_t)number("--burst", optarg, 1, BATCH_MAX);
+		opt.burst = (uint32_t)number_parse("--burst", optarg, 1, BATCH_MAX);
 		break;
 	case O_AHEAD:
-		opt.ahead = (uint32_t)number("--ahead", optarg, 1, AHEAD_MAX);
+		opt.ahead = (uint32_t)number_parse("--ahead", optarg, 1, AHEAD_MAX);
 		break;
 	case O_COLD:
 		opt.cold = true;
@@ -229,7 +191,7 @@ static void parse_one(int c)
 		opt.seconds = parse_seconds(optarg);
 		break;
 	case O_PACKETS:
-		opt.packets = number("--packets", optarg, 1, 1000000000);
+		opt.packets = number_parse("--packets", optarg, 1, 1000000000);
 		break;
 	case O_LOAD:
 		parse_load(optarg);
@@ -280,6 +242,7 @@ static void check(void)
 
 void options_parse(int argc, char **argv)
 {
+	number_program = "cgnat-bench";
 	for (int c; (c = getopt_long(argc, argv, "", long_options, NULL)) != -1;)
 		parse_one(c);
 	if (optind < argc)
