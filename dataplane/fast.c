@@ -32,8 +32,8 @@ struct again {
 	struct rte_mbuf *m;
 	struct ipv4 *ip;
 	const struct index_bucket *bucket;
-	uint64_t key; // of the mapping; 0: a further session of `head`
-	uint32_t head, record;
+	uint64_t key;
+	uint32_t head, record; // head: of a further session; FLOW_NONE: a mapping is looked for
 	uint16_t ip_len, tag;
 	uint8_t tcp_flags, at;
 };
@@ -45,14 +45,51 @@ struct burst {
 	const struct index *index;
 	struct rte_mbuf **m;
 	uint64_t left[BATCH_MAX / 64]; // bit per frame: not for us
+	uint64_t missed[BATCH_MAX / 64]; // has no session; it is in w->batch.pkt[]
 	struct again again[BATCH_MAX];
 	unsigned n_again, n_translated;
-	uint8_t l2_len;
+	uint8_t l2_len, ifc;
 };
 
 inlined void leave(struct burst *b, unsigned at)
 {
 	b->left[at / 64] |= 1ull << at % 64;
+}
+
+// No session: for the slow path, which need not parse it once more.
+outlined void miss(struct burst *b, unsigned at, struct ipv4 *ip, uint64_t key, uint64_t remote,
+	uint16_t ip_len, uint8_t tcp_flags)
+{
+	b->missed[at / 64] |= 1ull << at % 64;
+	b->w->batch.pkt[at] = (struct pkt){
+		.m = b->m[at],
+		.ip = ip,
+		.key = key,
+		.remote = remote,
+		.flow = b->flows->n_max,
+		.ip_len = ip_len,
+		.l4_off = sizeof(*ip),
+		.tcp_flags = tcp_flags,
+		.kind = PKT_FLOW,
+		.ifc = b->ifc,
+	};
+}
+
+// Brings both kinds of what is left together, in the order they came in. Returns how many frames.
+inlined unsigned compact(const struct burst *b)
+{
+	struct batch *batch = &b->w->batch;
+	unsigned n_left = 0, n_missed = 0;
+
+	for (unsigned i = 0; i < BATCH_MAX / 64; i++) {
+		for (uint64_t bits = b->left[i]; bits; bits &= bits - 1)
+			b->m[n_left++] = b->m[64 * i + (unsigned)__builtin_ctzll(bits)];
+		for (uint64_t bits = b->missed[i]; bits; bits &= bits - 1)
+			batch->pkt[n_missed++] =
+				batch->pkt[64 * i + (unsigned)__builtin_ctzll(bits)];
+	}
+	batch->n_missed = (uint16_t)n_missed;
+	return n_left;
 }
 
 // ---- stage 2: the most likely record
@@ -81,6 +118,7 @@ outlined void again_bucket(
 		.bucket = &b->index->bucket[index_other(
 			b->index, (uint32_t)(bucket - b->index->bucket), tag)],
 		.key = c->key[i],
+		.head = FLOW_NONE,
 		.ip_len = (uint16_t)c->ip_len[i],
 		.tag = tag,
 		.tcp_flags = (uint8_t)c->tcp_flags[i],
@@ -241,6 +279,7 @@ outlined void again_further(struct burst *b, const struct chunk *c, unsigned i)
 		.m = b->m[c->first + i],
 		.ip = c->ip[i],
 		.bucket = &b->flows->out.bucket[index_first(&b->flows->out, hash)],
+		.key = c->key[i],
 		.head = c->record[i],
 		.ip_len = (uint16_t)c->ip_len[i],
 		.tag = index_tag(hash),
@@ -287,6 +326,10 @@ inlined void translate(struct burst *b, const struct chunk *c, const bool inboun
 			continue;
 		} else if (c->taken >> i & 1) {
 			continue;
+		} else if (c->key[i]) {
+			miss(b, c->first + i, c->ip[i], c->key[i], c->remote[i],
+				(uint16_t)c->ip_len[i], (uint8_t)c->tcp_flags[i]);
+			continue;
 		}
 		leave(b, c->first + i);
 	}
@@ -312,13 +355,15 @@ inlined void again(struct burst *b, const bool inbound)
 		struct flow *f = &flow[a->record], *head = f;
 		bool same = is_remote(f, a->remote);
 
-		if (a->key) {
+		if (a->head == FLOW_NONE) {
 			same = same && is_mapping(f, a->key, inbound);
 		} else {
 			head = &flow[a->head];
 			same = same && f->proto && !(f->flags & FLOW_HEAD) && f->link == a->head;
 		}
-		if (!same || !rewrite(b, a->m, a->ip, a->ip_len, a->tcp_flags, f, head, inbound))
+		if (!same)
+			miss(b, a->at, a->ip, a->key, a->remote, a->ip_len, a->tcp_flags);
+		else if (!rewrite(b, a->m, a->ip, a->ip_len, a->tcp_flags, f, head, inbound))
 			leave(b, a->at);
 	}
 }
@@ -380,14 +425,15 @@ unsigned FAST_FRAMES(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t 
 	const bool inbound = w->snapshot->interface[ifc].role == CGN_EXTERNAL;
 	struct fast_parse parse;
 	struct burst b;
-	unsigned n_left = 0;
 
 	b.w = w;
 	b.m = m;
 	b.flows = &w->flows;
 	b.index = inbound ? &w->flows.in : &w->flows.out;
 	b.l2_len = port->l2_len;
+	b.ifc = ifc;
 	memset(b.left, 0, sizeof(b.left));
+	memset(b.missed, 0, sizeof(b.missed));
 	b.n_again = b.n_translated = 0;
 	fast_parse_init(&parse, port->mac, port->l2_tail, port->l2_len, b.index, w->flows.seed);
 	w->fast_burst++;
@@ -398,9 +444,5 @@ unsigned FAST_FRAMES(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t 
 		run_out(&b, n, &parse);
 		w->counters.translated_outbound += b.n_translated;
 	}
-	for (unsigned i = 0; i < BATCH_MAX / 64; i++) {
-		for (uint64_t bits = b.left[i]; bits; bits &= bits - 1)
-			m[n_left++] = m[64 * i + (unsigned)__builtin_ctzll(bits)];
-	}
-	return n_left;
+	return compact(&b);
 }

@@ -12,7 +12,8 @@
 struct worker;
 
 // Translates and queues for transmission what it can of the n <= BATCH_MAX frames that came in by
-// interface `ifc`. The others come to the front of m, in their order. Returns how many they are.
+// interface `ifc`. Packets without session go into w->batch (n_missed), parsed. The others come to
+// the front of m, in their order. Returns how many these are.
 typedef unsigned (*fast_fn)(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc);
 
 unsigned fast_frames_base(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc);

@@ -212,11 +212,19 @@ static uint32_t free_record(const struct flow_table *t) // the next one; FLOW_NO
 
 static void record_take(struct flow_table *t, uint32_t record)
 {
+	uint32_t next;
+
 	if (record == t->free_first)
 		t->free_first = t->cold[record].next;
 	else
 		t->top++;
 	t->n_used++;
+	next = free_record(t);
+	if (next != FLOW_NONE) {
+		cgn_prefetch_w(&t->flow[next]);
+		cgn_prefetch_w(&t->cold[next]);
+		cgn_prefetch_w(&t->wheel.link[next]);
+	}
 }
 
 static void record_give(struct flow_table *t, uint32_t record)

@@ -273,11 +273,11 @@ static void icmp_send_error(
 	*ip = (struct ipv4){.ver_ihl = 0x45,
 		.tos = 0xc0, // internetwork control (RFC 1812 4.3.2.5)
 		.total_len = htons((uint16_t)len),
-		.id = htons((uint16_t)rng_u32(&w->rng)),
 		.ttl = OWN_TTL,
 		.proto = CGN_PROTO_ICMP,
 		.src = htonl(w->snapshot->interface[p->ifc].address),
 		.dst = p->ip->src};
+	ip->id = ident_next(&w->ident, ip->src, ip->dst, CGN_PROTO_ICMP); // RFC 6864 4.2
 	ip->check = (be16_t)~csum_fold(csum_sum(ip, sizeof(*ip), 0));
 	icmp = (struct icmp *)(ip + 1);
 	*icmp = (struct icmp){.type = type, .code = code, .seq = htons(mtu)};

@@ -232,6 +232,18 @@ static bool preset_has_free(
 		portblock_has_free(&w->blocks, s->preset, l4);
 }
 
+// Does any port of this subscriber's rest? Blocks know, and they are at hand.
+static bool has_resting_ports(const struct worker *w, const struct subscriber *s)
+{
+	if (s->n_resting || (s->preset != PORTBLOCK_NONE && w->blocks.block[s->preset].n_resting))
+		return true;
+	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
+		if (w->blocks.block[b].n_resting)
+			return true;
+	}
+	return false;
+}
+
 // The endpoint's own port, if it rests (RFC 6888 REQ-8 lets it go back to its last user). One of an
 // overflow block only when no preset port is free (RFC 7422 2.2).
 static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint64_t key,
@@ -241,7 +253,7 @@ static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint6
 	struct rest_port own;
 	const struct portblock *b;
 
-	if (!rest_find(&w->rests, rest_key, &own) ||
+	if (!has_resting_ports(w, s) || !rest_find(&w->rests, rest_key, &own) ||
 		(own.block != s->preset && preset_has_free(w, s, sub, l4)))
 		return false;
 	b = &w->blocks.block[own.block];

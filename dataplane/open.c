@@ -187,16 +187,13 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 	uint64_t hash[BATCH_MAX];
 	uint32_t block[BATCH_MAX];
 
-	for (unsigned i = 0; i < n;
-		i++) { // the index lines of the subscriber and of its resting port
+	for (unsigned i = 0; i < n; i++) { // the index line of the subscriber
 		const struct pkt *p = &b->pkt[at[i]];
-		uint16_t pool;
 
 		policy[i] = match_outbound(w, p);
-		pool = policy[i] ? policy[i]->config->pool : 0;
-		hash[i] = subscriber_hash(&w->subscribers, ntohl(p->ip->src), pool);
+		hash[i] = subscriber_hash(&w->subscribers, ntohl(p->ip->src),
+			policy[i] ? policy[i]->config->pool : 0);
 		index_prefetch(&w->subscribers.index, hash[i]);
-		index_prefetch(&w->rests.index, index_hash(REST_KEY(p->key, pool), w->rests.seed));
 	}
 	for (unsigned i = 0; i < n; i++) // the subscriber
 		hash[i] = subscriber_prefetch(&w->subscribers, hash[i]);
@@ -206,10 +203,17 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 		if (block[i] != PORTBLOCK_NONE)
 			cgn_prefetch_w(&w->blocks.block[block[i]]);
 	}
-	for (unsigned i = 0; i < n; i++) { // the bitmap of the block's ports
-		if (block[i] != PORTBLOCK_NONE)
-			portblock_prefetch_bits(
-				&w->blocks, block[i], cgn_l4_of(b->pkt[at[i]].ip->proto));
+	for (unsigned i = 0; i < n; i++) { // the bitmap of the block's ports, and of resting ones
+		const struct pkt *p = &b->pkt[at[i]];
+		const struct portblock *first = &w->blocks.block[block[i]];
+
+		if (block[i] == PORTBLOCK_NONE)
+			continue;
+		portblock_prefetch_bits(&w->blocks, block[i], cgn_l4_of(p->ip->proto));
+		if (first->n_resting)
+			index_prefetch(&w->rests.index,
+				index_hash(REST_KEY(p->key, w->subscribers.sub[hash[i]].pool),
+					w->rests.seed));
 	}
 	for (unsigned i = 0; i < n; i++)
 		open_one(w, &b->pkt[at[i]], policy[i]);

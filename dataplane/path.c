@@ -24,6 +24,20 @@ static void list_add(struct list *l, unsigned i)
 	l->at[l->n++] = (uint16_t)i;
 }
 
+// Adds the places of `more` to `to`, both ascending: packets are opened in the order they came in.
+static void list_merge(struct list *to, const struct list *more)
+{
+	unsigned at = to->n + more->n, i = to->n, j = more->n;
+
+	to->n = at;
+	while (j) {
+		if (i && to->at[i - 1] > more->at[j - 1])
+			to->at[--at] = to->at[--i];
+		else
+			to->at[--at] = more->at[--j];
+	}
+}
+
 // Of a packet to a pool address, or that quotes one from there.
 static uint32_t inbound_owner(const struct worker *w, const struct pkt *p)
 {
@@ -53,11 +67,15 @@ static void stage_owner(struct worker *w, struct batch *b, bool inbound)
 
 // Stage: the index line of every packet (one miss each, overlapping), then its record.
 static void stage_lookup(struct worker *w, struct batch *b, const struct index *index,
-	struct list *flows, struct list *odd)
+	struct list *flows, struct list *odd, struct list *miss)
 {
 	const struct flow_table *t = &w->flows;
 
-	for (unsigned i = 0; i < b->n; i++) {
+	for (unsigned i = 0; i < b->n_missed; i++) { // fast.c has looked
+		if (cgn_likely(b->pkt[i].kind == PKT_FLOW))
+			list_add(miss, i);
+	}
+	for (unsigned i = b->n_missed; i < b->n; i++) {
 		struct pkt *p = &b->pkt[i];
 
 		if (cgn_unlikely(p->kind != PKT_FLOW)) {
@@ -119,12 +137,13 @@ static void path_arp(struct worker *w, struct pkt *p)
 static void path_outbound(struct worker *w, struct batch *b, bool owned)
 {
 	const struct flow_table *t = &w->flows;
-	struct list flows = {.n = 0}, odd = {.n = 0}, further = {.n = 0}, miss = {.n = 0};
+	struct list flows = {.n = 0}, odd = {.n = 0}, further = {.n = 0}, miss = {.n = 0},
+		    late = {.n = 0};
 
 	if (!owned && w->n_workers > 1)
 		stage_owner(w, b, false);
 	stage_mark(w, STAGE_OWNER);
-	stage_lookup(w, b, &t->out, &flows, &odd);
+	stage_lookup(w, b, &t->out, &flows, &odd, &miss);
 	stage_mark(w, STAGE_LOOKUP);
 	for (unsigned i = 0; i < flows.n; i++) {
 		struct pkt *p = &b->pkt[flows.at[i]];
@@ -138,8 +157,10 @@ static void path_outbound(struct worker *w, struct batch *b, bool owned)
 			list_add(f->flags & FLOW_FURTHER ? &further : &miss, flows.at[i]);
 	}
 	stage_mark(w, STAGE_TRANSLATE);
-	if (further.n)
-		stage_further(w, b, &further, &miss, false);
+	if (further.n) {
+		stage_further(w, b, &further, &late, false);
+		list_merge(&miss, &late);
+	}
 	stage_mark(w, STAGE_FURTHER);
 	if (miss.n)
 		open_outbound(w, b, miss.at, miss.n);
@@ -163,12 +184,13 @@ static void path_outbound(struct worker *w, struct batch *b, bool owned)
 static void path_inbound(struct worker *w, struct batch *b, bool owned)
 {
 	const struct flow_table *t = &w->flows;
-	struct list flows = {.n = 0}, odd = {.n = 0}, further = {.n = 0}, miss = {.n = 0};
+	struct list flows = {.n = 0}, odd = {.n = 0}, further = {.n = 0}, miss = {.n = 0},
+		    late = {.n = 0};
 
 	if (!owned && w->n_workers > 1)
 		stage_owner(w, b, true);
 	stage_mark(w, STAGE_OWNER);
-	stage_lookup(w, b, &t->in, &flows, &odd);
+	stage_lookup(w, b, &t->in, &flows, &odd, &miss);
 	stage_mark(w, STAGE_LOOKUP);
 	for (unsigned i = 0; i < flows.n; i++) {
 		struct pkt *p = &b->pkt[flows.at[i]];
@@ -182,8 +204,10 @@ static void path_inbound(struct worker *w, struct batch *b, bool owned)
 			list_add(f->flags & FLOW_FURTHER ? &further : &miss, flows.at[i]);
 	}
 	stage_mark(w, STAGE_TRANSLATE);
-	if (further.n)
-		stage_further(w, b, &further, &miss, true);
+	if (further.n) {
+		stage_further(w, b, &further, &late, true);
+		list_merge(&miss, &late);
+	}
 	stage_mark(w, STAGE_FURTHER);
 	for (unsigned i = 0; i < miss.n; i++)
 		open_inbound(w, &b->pkt[miss.at[i]]);
@@ -208,13 +232,14 @@ void path_frames(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc,
 {
 	const bool inbound = w->snapshot->interface[ifc].role == CGN_EXTERNAL;
 
+	w->batch.n = w->batch.n_missed = 0;
 	if (cgn_likely(w->fast)) {
 		n = w->fast(w, m, n, ifc);
 		stage_mark(w, STAGE_FAST);
-		if (!n)
+		if (!(n | w->batch.n_missed))
 			return;
+		w->batch.n = w->batch.n_missed;
 	}
-	w->batch.n = 0;
 	parse_frames(w, &w->batch, m, n, ifc, inbound);
 	stage_mark(w, STAGE_PARSE);
 	if (inbound)
@@ -280,6 +305,7 @@ void path_loop(struct worker *w)
 			parse_ipv4_again(p, true);
 		}
 		b->n = (uint16_t)n;
+		b->n_missed = 0;
 		path_inbound(w, b, true);
 	}
 }
