@@ -60,28 +60,34 @@ const char *prefix6_shown(struct report *r, const struct cgn_prefix6 *p)
 // *length is -1 for a bare address.
 static bool parse_prefix(const char *text, struct cgn_ipv6 *address, int *length)
 {
-	const char *slash = strchr(text, '/');
-	char buf[INET6_ADDRSTRLEN];
+	const size_t n = strcspn(text, "/");
+	char buf[INET6_ADDRSTRLEN] = "";
 	uint64_t value, last;
 
 	*length = -1;
-	if (slash) {
-		if (strchr(slash, '-') || !parse_span(slash + 1, &value, &last) || value > 128)
+	if (text[n]) {
+		if (strchr(text + n, '-') || !parse_span(text + n + 1, &value, &last) ||
+			value > 128)
 			return false;
 		*length = (int)value;
 	}
-	snprintf(buf, sizeof(buf), "%.*s", (int)strcspn(text, "/"), text);
-	return strcspn(text, "/") < sizeof(buf) && inet_pton(AF_INET6, buf, address) == 1;
+	if (n >= sizeof(buf))
+		return false;
+	memcpy(buf, text, n);
+	return inet_pton(AF_INET6, buf, address) == 1;
 }
 
 // An IPv4 address or prefix gets its own answer, not that of a typing error.
 static bool is_ipv4(const char *text)
 {
-	char address[INET_ADDRSTRLEN];
+	const size_t n = strcspn(text, "/");
+	char address[INET_ADDRSTRLEN] = "";
 	struct in_addr in;
 
-	snprintf(address, sizeof(address), "%.*s", (int)strcspn(text, "/"), text);
-	return strcspn(text, "/") < sizeof(address) && inet_pton(AF_INET, address, &in) == 1;
+	if (n >= sizeof(address))
+		return false;
+	memcpy(address, text, n);
+	return inet_pton(AF_INET, address, &in) == 1;
 }
 
 static void cannot_be_read(struct report *r, struct node *n, const char *what)
