@@ -71,7 +71,8 @@ def module_nat(module_fleet, router, request):
 
 
 def ping(lab, to, *options, where="sub", count=3):
-    return lab.run(where, "ping", "-6", "-n", "-c", str(count), "-i", "0.05", "-W", "2", *options,
+    """Once one reply has come, ping waits for the last one no longer than the interval."""
+    return lab.run(where, "ping", "-6", "-n", "-c", str(count), "-i", "0.25", "-W", "2", *options,
                    to).stdout
 
 

@@ -800,6 +800,13 @@ static void check_names_each_change(void **state)
 		{"pools:", "timeouts: {portless: 150}\npools:", "timeouts.portless: 300 -> 150"},
 		{"pools:", "tcp-midstream: forward-if-mapped\npools:",
 			"tcp-midstream: drop -> forward-if-mapped"},
+		{"addresses: [192.0.2.2/24]", "addresses: [192.0.2.2/24, '2001:DB8::2/64']",
+			"interfaces[out].addresses: [192.0.2.2/24] -> [192.0.2.2/24, 2001:db8::2/64]"},
+		{"addresses: [192.0.2.2/24]\n    routes: [",
+			"addresses: [192.0.2.2/24, '2001:db8::2/64']\n    routes: "
+			"[{prefix: '::/0', via: 'fe80::1'}, ",
+			"interfaces[out].routes: [0.0.0.0/0 via 192.0.2.1] -> "
+			"[0.0.0.0/0 via 192.0.2.1, ::/0 via fe80::1]"},
 		{"via: 192.0.2.1}", "via: 192.0.2.9}",
 			"interfaces[out].routes: [0.0.0.0/0 via 192.0.2.1] -> [0.0.0.0/0 via 192.0.2.9]"},
 	};

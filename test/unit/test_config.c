@@ -524,6 +524,42 @@ static void worker_lcores_have_several_forms(void **state)
 	}
 }
 
+static void addresses_and_routes_of_both_versions_have_lists_of_their_own(void **state)
+{
+	struct outcome o = parse_good(
+		"pools: [{name: a, addresses: [203.0.113.9]}]\n"
+		"policies: [{name: p}]\n"
+		"interfaces:\n"
+		"- {name: in, role: internal, device: net_null0,\n"
+		"   addresses: ['2001:DB8:0:1::1/64', 10.0.0.1/24, fd00::1/127, 10.0.1.1/24],\n"
+		"   routes: [{prefix: '::/0', via: 'fe80::1'}, {prefix: 10.9.0.0/16, via: 10.0.1.2},\n"
+		"   {prefix: '2001:db8:ff::7', via: 'fd00::'}], mtu: 1280}\n"
+		"- {name: out, role: external, device: net_null1, addresses: [192.0.2.2/24], mtu: 68}\n");
+	const struct cgn_interface *in = &o.config->interfaces[0], *out = in + 1;
+	static const struct cgn_ipv6 global = {{0x20, 1, 0xd, 0xb8, [7] = 1, [15] = 1}},
+				     local = {{0xfd, [15] = 1}}, gateway = {{0xfe, 0x80, [15] = 1}},
+				     host = {{0x20, 1, 0xd, 0xb8, 0, 0xff, [15] = 7}};
+
+	assert_int_equal(in->n_addresses, 2);
+	assert_prefix(&in->addresses[0], ADDRESS(10, 0, 0, 1), 24);
+	assert_prefix(&in->addresses[1], ADDRESS(10, 0, 1, 1), 24);
+	assert_int_equal(in->n_addresses6, 2);
+	assert_memory_equal(&in->addresses6[0].address, &global, sizeof(global));
+	assert_int_equal(in->addresses6[0].length, 64);
+	assert_memory_equal(&in->addresses6[1].address, &local, sizeof(local));
+	assert_int_equal(in->addresses6[1].length, 127);
+	assert_int_equal(in->n_routes, 1);
+	assert_int_equal(in->routes[0].via, ADDRESS(10, 0, 1, 2));
+	assert_int_equal(in->n_routes6, 2);
+	assert_int_equal(in->routes6[0].prefix.length, 0);
+	assert_memory_equal(&in->routes6[0].via, &gateway, sizeof(gateway));
+	assert_int_equal(in->routes6[1].prefix.length, 128);
+	assert_memory_equal(&in->routes6[1].prefix.address, &host, sizeof(host));
+	assert_int_equal(out->n_addresses6, 0);
+	assert_int_equal(out->n_routes6, 0);
+	outcome_fini(&o);
+}
+
 static void pools_policies_and_interfaces_take_their_other_forms(void **state)
 {
 	struct outcome o = parse_good(
@@ -925,6 +961,7 @@ int main(void)
 		cmocka_unit_test(the_full_example_has_its_values),
 		cmocka_unit_test(values_other_than_the_defaults_are_taken),
 		cmocka_unit_test(worker_lcores_have_several_forms),
+		cmocka_unit_test(addresses_and_routes_of_both_versions_have_lists_of_their_own),
 		cmocka_unit_test(pools_policies_and_interfaces_take_their_other_forms),
 		cmocka_unit_test(static_mappings_take_their_other_forms),
 		cmocka_unit_test(many_static_mappings_are_checked_quickly),
