@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""RFC 6888: what is asked of a CGN beyond the behaviour of a NAT."""
+import pytest
+
+from nat import POOL, S1, S2, WALL, I, J, K
+from packets import UNREACHABLE, answer, dst, echo, error_of, host, ip, quotes, src, tcp, udp, whole
+from scapy.packet import Raw
+
+UDP_S, HOLD_S = 300, 120  # the defaults
+SILENT = {"refused": "off"}  # a refused packet is dropped without a word: nat.refuse_out()
+ONE_BLOCK = {"addresses": [POOL[0]], "ports": "1024-1087", "max-blocks": 1}  # 64 ports, for one
+
+
+def used_up(nat, a=I, first=5000, count=64):
+    """The UDP packets that took all ports of a's only block."""
+    return [nat.out(udp(a(port), S1(80))) for port in range(first, first + count)]
+
+
+@pytest.mark.parametrize("proto", [33, 41, 47, 50, 51, 132, 136, 253])
+def test_R6888_1_protocols_without_support_are_dropped_and_counted(nat, proto):
+    x = src(nat.out(udp(I(5000), S1(80))))
+    body = bytes(udp(I(5000), S1(80)))[20:]  # ports where SCTP, DCCP and UDP-Lite have theirs
+    nat.refuse_out(whole(ip(I, S1, proto=proto) / Raw(body)), "PROTOCOL")
+    nat.refuse_in(whole(ip(S1, x.address, proto=proto) / Raw(body)), "PROTOCOL")
+
+
+def test_R6888_2_all_protocols_of_a_subscriber_share_one_address(nat):
+    for n in range(1, 21):
+        a = host(f"100.64.1.{n}")
+        seen = {src(nat.out(udp(a(5000), S1(80)))).address, src(nat.out(tcp(a(5000), S1(80)))).address,
+                src(nat.out(echo(a(77), S1))).address, src(nat.out(udp(a(5001), S2(53)))).address}
+        assert len(seen) == 1
+
+
+def test_R6888_3_any_set_of_ranges_is_a_pool_and_all_of_it_is_used(start):
+    nat = start(subscribers=1024, pool={"addresses": ["203.0.113.77", "203.0.113.8/29",
+                                                      "198.18.0.255-198.18.1.1"]})
+    want = {"203.0.113.77", *(f"203.0.113.{n}" for n in range(8, 16)), "198.18.0.255", "198.18.1.0",
+            "198.18.1.1"}
+    used = {src(nat.out(udp(host(f"100.64.{n // 200}.{n % 200 + 1}")(5000), S1(80)))).address
+            for n in range(300)}
+    assert used == want
+
+
+def test_R6888_4_ports_of_a_subscriber_are_limited(start):
+    nat = start(workers=1, pool={"max-blocks": 1}, icmp=SILENT)
+    sent = used_up(nat)
+    nat.refuse_out(udp(I(6000), S1(80)), "BLOCK_LIMIT")
+    nat.out(udp(J(6000), S1(80)))
+    for n, p in enumerate(sent):
+        assert src(nat.out(udp(I(5000 + n), S2(80)))) == src(p)  # no new port, no limit
+
+
+def test_R6888_4_and_so_are_identifiers(start):
+    nat = start(pool={"max-blocks": 1}, icmp=SILENT)
+    for n in range(64):
+        nat.out(echo(I(n), S1))
+    nat.refuse_out(echo(I(64), S1), "BLOCK_LIMIT")
+    nat.out(echo(J(64), S1))
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10])
+def test_R6888_4a_the_limit_is_the_operators(start, limit):
+    nat = start(policy={"limits": {"mappings": limit}}, icmp=SILENT)
+    for n in range(limit):
+        nat.out((udp, tcp)[n % 2](I(5000 + n), S1(80)))  # of all protocols together
+    for p in udp(I(6000), S1(80)), tcp(I(6000), S1(80)), echo(I(6000), S1):
+        nat.refuse_out(p, "MAPPING_LIMIT")
+    nat.out(udp(J(6000), S1(80)))
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+def test_R6888_4a_as_is_the_number_of_blocks(start, blocks):
+    nat = start(pool={"max-blocks": blocks}, icmp=SILENT)
+    used_up(nat, count=64 * blocks)
+    nat.refuse_out(udp(I(6000), S1(80)), "BLOCK_LIMIT")
+
+
+def test_R6888_4c_a_flood_of_new_sessions_is_cut_to_the_rate(start):
+    nat = start(policy={"limits": {"new-sessions-per-second": 10}}, icmp=SILENT)
+    flood = [udp(I(5000 + n), S1(80)) for n in range(200)]
+    nat.put(nat.inside, *flood[:100])
+    assert len(nat.take(nat.outside)) == 10 and nat.drops()["RATE_LIMIT"] == 90
+    nat.out(udp(J(5000), S1(80)))  # others do not notice
+    nat.wait(1)
+    nat.put(nat.inside, *flood[100:])
+    assert len(nat.take(nat.outside)) == 10 and nat.drops()["RATE_LIMIT"] == 180
+    assert nat.ctl("show counters")["mappings_created"] == 21
+
+
+def test_R6888_5_sessions_of_one_mapping_are_limited(start):
+    """From outside, too: a scan of an endpoint-independent mapping."""
+    nat = start(policy={"limits": {"sessions-per-mapping": 5}}, icmp=SILENT)
+    x = src(nat.out(udp(I(5000), S1(80))))
+    for n in range(4):
+        nat.in_(udp(S2(1000 + n), x))
+    for n in range(50):
+        nat.refuse_in(udp(S2(2000 + n), x), "MAPPING_SESSION_LIMIT")
+        nat.refuse_out(udp(I(5000), S1(2000 + n)), "MAPPING_SESSION_LIMIT")
+    assert len(nat.sessions()) == 5
+    assert dst(nat.in_(udp(S1(80), x))) == I(5000)  # what was there stays
+    nat.out(udp(I(5001), S1(80)))  # and so do I's other mappings
+    nat.out(udp(J(5000), S1(80)))
+
+
+@pytest.mark.parametrize("limit", [2, 7])
+def test_R6888_5a_sessions_of_a_subscriber_have_a_limit_of_the_operators(start, limit):
+    nat = start(policy={"limits": {"sessions": limit}}, icmp=SILENT)
+    x = src(nat.out(udp(I(5000), S1(80))))
+    for n in range(1, limit):
+        nat.out(udp(I(5000 + n % 2), S1(80 + n)))
+    nat.refuse_out(udp(I(5000), S2(80)), "SESSION_LIMIT")
+    nat.refuse_out(tcp(I(7000), S2(80)), "SESSION_LIMIT")
+    nat.refuse_in(udp(S2(80), x), "SESSION_LIMIT")
+    nat.out(udp(J(5000), S1(80)))
+
+
+def test_R6888_5b_new_sessions_of_one_mapping_count_in_the_rate(start):
+    nat = start(policy={"limits": {"new-sessions-per-second": 5}}, icmp=SILENT)
+    nat.put(nat.inside, *[udp(I(5000), S1(1000 + n)) for n in range(40)])
+    assert len(nat.take(nat.outside)) == 5 and nat.drops()["RATE_LIMIT"] == 35
+    assert len(nat.mappings()) == 1 and len(nat.sessions()) == 5
+    for _ in range(20):
+        nat.out(udp(I(5000), S1(1000)))  # a session that is there needs no token
+
+
+def bypassing(start, **match):
+    return start(policies=[{"name": "around", "match": match, "action": "bypass"},
+                           {"name": "home", "match": {"source": ["100.64.0.0/10"]}}])
+
+
+@pytest.mark.parametrize("make", [udp, tcp, lambda a, b: echo(a, b.address)])
+def test_R6888_6_chosen_destinations_see_the_private_address(start, make):
+    nat = bypassing(start, destination=[f"{S2}/32"])
+    q = nat.out(make(I(5000), S2(80)))  # nat.out(): TTL one less
+    assert src(q) == I(5000) and q.dst == S2
+    assert dst(nat.in_(answer(q))) == I(5000)
+    assert nat.mappings() == []
+    assert src(nat.out(make(I(5000), S1(80)))).address in POOL  # all others are translated
+
+
+def test_R6888_6_or_chosen_ports(start):
+    nat = bypassing(start, protocol="udp", **{"destination-ports": [123]})
+    q = nat.out(udp(I(5000), S1(123)))
+    assert src(q) == I(5000)
+    assert dst(nat.in_(answer(q))) == I(5000)
+    for p in udp(I(5000), S1(124)), tcp(I(5000), S1(123)):
+        assert src(nat.out(p)).address in POOL
+
+
+@pytest.mark.parametrize("make", [udp, tcp])
+def test_R6888_7_filtering_is_endpoint_independent_by_default(nat, make):
+    x = src(nat.out(make(I(5000), S1(80))))
+    for remote in S1(81), S2(80):
+        assert dst(nat.in_(make(remote, x))) == I(5000)
+
+
+def test_R6888_8_a_freed_port_rests_for_120_seconds(start):
+    """63 of 64 ports are kept in use, so the next endpoint can only get the one that was freed."""
+    nat = start(workers=1, pool=ONE_BLOCK, icmp=SILENT)
+    sent = used_up(nat)
+    nat.wait(UDP_S - 10)
+    for port in range(5001, 5064):
+        nat.out(udp(I(port), S1(80)))
+    nat.wait(13)
+    assert len(nat.mappings()) == 63  # I(5000) has ended 1 to 3 s ago
+    for _ in range(4):
+        nat.refuse_out(udp(I(6000), S1(80)), "BLOCK_LIMIT")
+        nat.wait(29)
+    nat.refuse_out(udp(I(6000), S1(80)), "BLOCK_LIMIT")
+    nat.wait(5)
+    assert src(nat.out(udp(I(6000), S1(80)))) == src(sent[0])
+
+
+@pytest.mark.parametrize("seconds", [60, 240])
+def test_R6888_8_how_long_is_the_operators(start, seconds):
+    nat = start(workers=1, pool=ONE_BLOCK, icmp=SILENT, timeouts={"hold-down": seconds})
+    used_up(nat)
+    nat.wait(UDP_S + 3)
+    nat.refuse_out(udp(J(5000), S1(80)), "POOL_FULL")
+    nat.wait(seconds - 5)
+    nat.refuse_out(udp(J(5000), S1(80)), "POOL_FULL")
+    nat.wait(8)
+    nat.out(udp(J(5000), S1(80)))
+
+
+def test_R6888_8_how_many_rest_is_too_and_then_the_oldest_goes_first(start):
+    nat = start(workers=1, pool=ONE_BLOCK, icmp=SILENT, timeouts={"hold-down-max": 1})
+    sent = used_up(nat)
+    nat.wait(UDP_S - 10)
+    for port in range(5001, 5064):
+        nat.out(udp(I(port), S1(80)))
+    nat.wait(13)  # I(5000) has ended, its port rests
+    nat.refuse_out(udp(I(6000), S1(80)), "BLOCK_LIMIT")
+    nat.ctl("clear mappings", subscriber=I, external=str(src(sent[1])))
+    assert nat.counters()["rests_cut_short"] == 1
+    assert src(nat.out(udp(I(6000), S1(80)))) == src(sent[0])
+    nat.refuse_out(udp(I(6001), S1(80)), "BLOCK_LIMIT")
+
+
+def test_R6888_8_a_crash_does_not_shorten_the_rest(start, tmp_path):
+    """The address has one block. It was I's when the program was killed."""
+    config = {"workers": 1, "pool": ONE_BLOCK, "icmp": SILENT, "socket": tmp_path / "s", "remember": True}
+    nat = start(**config)
+    nat.out(udp(I(5000), S1(80)))
+    nat.crash()
+    nat = start(**config, wall=WALL + 5)
+    nat.refuse_out(udp(J(5000), S1(80)), "POOL_FULL")
+    nat.wait(HOLD_S - 2)
+    nat.refuse_out(udp(J(5000), S1(80)), "POOL_FULL")
+    nat.wait(5)
+    nat.out(udp(J(5000), S1(80)))
+
+
+@pytest.mark.parametrize("make", [udp, tcp, lambda a, b: echo(a, b.address)])
+def test_R6888_11a_what_gets_no_mapping_goes_nowhere(start, make):
+    nat = start(workers=1, pool=ONE_BLOCK, icmp=SILENT)
+    for n in range(64):
+        nat.out(make(I(5000 + n), S1(80)))
+    nat.refuse_out(make(I(6000), S1(80)), "BLOCK_LIMIT")
+    nat.refuse_out(make(J(5000), S1(80)), "POOL_FULL")
+
+
+@pytest.mark.parametrize("make", [udp, tcp, lambda a, b: echo(a, b.address)])
+def test_R6888_11b_its_sender_is_told_host_unreachable(start, make):
+    nat = start(policy={"limits": {"mappings": 1}})
+    nat.out(udp(I(5000), S1(80)))
+    p = make(I(6000), S2(80))
+    nat.put(nat.inside, p)
+    e = nat.one(nat.inside)
+    nat.nothing()
+    assert error_of(e) == (UNREACHABLE, 1) and e.dst == I and quotes(e, p)
+
+
+def test_R6888_11b_at_a_limited_rate(start):
+    nat = start(workers=1, policy={"limits": {"mappings": 1}}, icmp={"errors-per-second": 20})
+    nat.out(udp(I(5000), S1(80)))
+    nat.wait(5)
+    nat.put(nat.inside, *[udp(I(6000 + n), S1(80)) for n in range(200)])
+    told = nat.take(nat.inside)
+    assert all(error_of(e) == (UNREACHABLE, 1) for e in told) and 1 <= len(told) <= 25
+    assert nat.drops()["MAPPING_LIMIT"] == 200
+
+
+def test_R6888_11d_nothing_is_evicted_for_what_is_new(start):
+    nat = start(workers=1, pool={**ONE_BLOCK, "ports": "1024-1151"}, icmp=SILENT)
+    sent = used_up(nat) + used_up(nat, J)
+    for n in range(100):
+        nat.refuse_out(udp(K(5000 + n), S1(80)), "POOL_FULL")
+        nat.refuse_out(udp(I(6000 + n), S1(80)), "BLOCK_LIMIT")
+    for n, p in enumerate(sent):
+        a = (I, J)[n // 64](5000 + n % 64)
+        assert src(nat.out(udp(a, S1(80)))) == src(p) and dst(nat.in_(answer(p))) == a
+
+
+def test_R6888_11d_not_when_the_session_table_is_full_either(start):
+    nat = start(workers=1, sessions=64, pool={"max-blocks": 4}, icmp=SILENT)
+    sent = []
+    for n in range(200):
+        nat.put(nat.inside, udp(I(5000 + n), S1(80)))
+        out = nat.take(nat.outside)
+        if not out:
+            break
+        sent += out
+    assert 1 <= len(sent) < 200 and nat.drops()["SESSION_TABLE_FULL"] == 1
+    nat.refuse_out(tcp(J(5000), S1(80)), "SESSION_TABLE_FULL")
+    for n, p in enumerate(sent):
+        assert dst(nat.in_(answer(p))) == I(5000 + n)
+
+
+def test_R6888_13_every_port_of_a_block_is_used_by_each_protocol(start):
+    nat = start(workers=1, pool=ONE_BLOCK)
+    for make in udp, tcp, lambda a, b: echo(a, b.address):
+        assert {src(nat.out(make(I(5000 + n), S1(80)))).port for n in range(64)} == set(range(1024, 1088))
+    assert nat.ctl("show pools")[0]["blocks_used"] == 1
+
+
+def test_R6888_15_the_next_subscriber_does_not_get_the_next_block(start):
+    """64 hosts, 256 blocks of one address: the order of the blocks is no order."""
+    nat = start(workers=1, subscribers=256, pool={"addresses": [POOL[0]], "ports": "1024-17407"})
+    blocks = [src(nat.out(udp(host(f"100.64.1.{n}")(5000), S1(80)))).port // 64 for n in range(1, 65)]
+    assert len(set(blocks)) == 64
+    steps = [b - a for a, b in zip(blocks, blocks[1:])]
+    assert 16 < sum(s > 0 for s in steps) < 47 and sum(abs(s) == 1 for s in steps) < 10
+    assert max(blocks) - min(blocks) > 128  # all of the address, not its first blocks
