@@ -293,7 +293,8 @@ static void every_port_has_one_holder_whatever_the_shape(void **state)
 		random_plan(p);
 		plan_make(p);
 		if (cgn_det_fits(p->det)) {
-			print_message(given ? "seed %u\n" : "", s);
+			if (given)
+				print_message("seed %u\n", s);
 			check_plan(p);
 			n_fit++;
 		}
