@@ -381,14 +381,14 @@ uint32_t lease_upkeep(struct worker *w, uint32_t max)
 	// seconds are rounded down: one more makes sure that all of the time has passed
 	const uint32_t hold_s = w->timeouts.hold_down ? w->timeouts.hold_down + 1 : 0;
 	struct rest_port port;
-	uint32_t n = 0;
+	uint32_t n_ports = 0, n;
 
-	while (n < max && rest_due(&w->rests, w->now_s, hold_s, &port)) {
+	while (n_ports < max && rest_due(&w->rests, w->now_s, hold_s, &port)) {
 		port_free(w, &port);
-		n++;
+		n_ports++;
 	}
-	if (n == max)
-		return n; // a block is freed after the ports that rested in it
+	if (n_ports == max)
+		return n_ports; // a block is freed after the ports that rested in it
 	for (n = 0; n < max; n++) {
 		uint32_t block = portblock_rested(&w->blocks, w->now_s, hold_s);
 		uint32_t sub;
@@ -405,5 +405,5 @@ uint32_t lease_upkeep(struct worker *w, uint32_t max)
 		s->n_resting--;
 		lease_subscriber_drop(w, sub);
 	}
-	return n;
+	return n_ports + n;
 }

@@ -258,6 +258,20 @@ static void a_freed_port_rests_and_then_is_free(void **state)
 	refused(udp(at(ALICE, 6015), at(S1, 53)), CGN_DROP_BLOCK_LIMIT);
 }
 
+static void many_rests_that_end_together_are_gone_from_the_gauge_at_once(void **state)
+{
+	BED(.pools = POOL(ONE_ADDRESS ", block-size: 128, max-blocks: 1"));
+	for (unsigned i = 0; i < 100; i++) // more than a worker ends in one turn
+		map(ALICE, 5000 + i);
+	bed_wait(200);
+	map(ALICE, 5100); // keeps the block lent
+	bed_wait(103);
+	assert_int_equal(gauge(ports_resting), 100);
+	while (gauge(ports_resting) == 100)
+		bed_wait(1);
+	assert_int_equal(gauge(ports_resting), 0);
+}
+
 static void the_same_endpoint_has_its_resting_port_back_at_once(void **state)
 {
 	struct endpoint x, y;
@@ -397,6 +411,7 @@ BED_MAIN(TEST(a_block_is_lent_at_the_first_packet),
 	TEST(a_subscriber_opens_no_more_than_so_many_sessions_a_second),
 	TEST(sessions_refused_for_other_reasons_take_no_token),
 	TEST(a_freed_port_rests_and_then_is_free),
+	TEST(many_rests_that_end_together_are_gone_from_the_gauge_at_once),
 	TEST(the_same_endpoint_has_its_resting_port_back_at_once),
 	TEST(a_resting_block_goes_to_nobody_but_its_last_subscriber),
 	TEST(hold_down_zero_frees_at_once), TEST(reserved_ports_are_never_given_out),
