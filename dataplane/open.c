@@ -298,19 +298,21 @@ void open_inbound(struct worker *w, struct pkt *p)
 	uint32_t head, record = FLOW_NONE;
 	enum cgn_drop reason;
 
-	if (source_refused(w, p, true))
+	head = flow_find_in(t, p->key);
+	if (head != FLOW_NONE)
+		record = flow_find_session(t, head, p->remote);
+	// of a session that is there it is not asked, here or on the fast path
+	if (record == FLOW_NONE && source_refused(w, p, true))
 		return;
-	if (DEST_KIND(dest_lookup(w->snapshot, ntohl(p->ip->dst))) != DEST_POOL) {
+	if (head == FLOW_NONE &&
+		DEST_KIND(dest_lookup(w->snapshot, ntohl(p->ip->dst))) != DEST_POOL) {
 		inbound_other(w, p, CGN_DROP_EXTERNAL_TO_EXTERNAL);
 		return;
 	}
-	head = flow_find_in(t, p->key);
 	if (head == FLOW_NONE && !staticmap_external(&w->snapshot->statics, p->key, &hit)) {
 		icmp_refuse_inbound(w, p, CGN_DROP_NO_MAPPING);
 		return;
 	}
-	if (head != FLOW_NONE)
-		record = flow_find_session(t, head, p->remote);
 	if (record == FLOW_NONE) {
 		if (p->ip->proto == CGN_PROTO_ICMP && !(p->flags & PKT_AGAINST)) {
 			pkt_drop(w, p, CGN_DROP_ICMP_NO_SESSION);
