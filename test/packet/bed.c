@@ -10,6 +10,7 @@
 #include "claims.h"
 #include "handoff.h"
 #include "snapshot.h"
+#include "walk.h"
 
 #define MBUFS 8191
 #define POLLS_MAX 20000 // turns without coming to rest: something goes in circles
@@ -55,6 +56,8 @@ void bed_fail(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	if (bed.failed)
+		bed.failed(text);
 	print_error("%s\n", text);
 	_fail(test_file, test_line);
 	abort(); // not reached
@@ -188,7 +191,7 @@ static void check_frame(unsigned ifc, struct frame *f)
 		error = "the source MAC address is not ours";
 	else if (l2_len != (vlan ? 18 : 14) || (vlan && (f->b[14] << 8 | f->b[15]) != (int)vlan))
 		error = "the VLAN is not that of the interface";
-	else if (f->b[l2_len - 2] == 0x08 && f->b[l2_len - 1] == 0x00)
+	else if (!bed.unchecked && f->b[l2_len - 2] == 0x08 && f->b[l2_len - 1] == 0x00)
 		error = frame_error(f);
 	else if (frame_is6(f))
 		error = frame6_error(f);
@@ -221,8 +224,11 @@ static uint16_t tx(void *ctx, struct rte_mbuf **m, uint16_t n)
 
 void bed_put_raw(unsigned ifc, const struct frame *f)
 {
-	unsigned worker = bed.options.spread ? priv.next_rx++ % bed.n_workers : 0;
+	bed_put_at(ifc, bed.options.spread ? priv.next_rx++ % bed.n_workers : 0, f);
+}
 
+void bed_put_at(unsigned ifc, unsigned worker, const struct frame *f)
+{
 	priv.wire[ifc].rx_packets++;
 	priv.wire[ifc].rx_bytes += f->len;
 	queue_put(&priv.rx[ifc][worker], f);
@@ -515,6 +521,32 @@ void bed_is_error(
 	}
 }
 
+// ---- walks
+
+struct worker_walk *bed_walk_start(
+	unsigned worker, enum cgn_walk_kind kind, const struct cgn_filter *filter)
+{
+	struct worker_walk *walk = aligned_alloc(CGN_CACHE_LINE, sizeof(*walk));
+
+	assert_non_null(walk);
+	memset(walk, 0, sizeof(*walk));
+	walk->kind = kind;
+	walk->filter = *filter;
+	assert_int_equal(rte_ring_sp_enqueue(bed.worker[worker]->walk_ring, walk), 0);
+	return walk;
+}
+
+bool bed_walk_take(struct worker_walk *walk, struct cgn_walk_record *out)
+{
+	uint32_t tail = atomic_load(&walk->tail);
+
+	if (tail == atomic_load(&walk->head))
+		return false;
+	*out = walk->ring[tail % WALK_RING];
+	atomic_store(&walk->tail, tail + 1);
+	return true;
+}
+
 // ---- beginning and end
 
 static struct cgn_config *configure(const struct bed_options *o)
@@ -717,24 +749,35 @@ int bed_teardown(void **state)
 	return ok ? 0 : -1;
 }
 
-int bed_main(const struct CMUnitTest *tests, size_t n, const char *name)
+bool bed_begin(void)
 {
 	static char *argv[] = {"bed", "--no-huge", "--no-shconf", "-m", "512", "--no-pci",
 		"--no-telemetry", "--lcores=0@0", "--iova-mode=va", "--log-level=error"};
-	int failed;
 
 	if (rte_eal_init(sizeof(argv) / sizeof(*argv), argv) < 0 || handoff_setup()) {
 		fprintf(stderr, "DPDK does not start\n");
-		return 1;
+		return false;
 	}
 	mbufs = rte_pktmbuf_pool_create(
 		"bed", MBUFS, 256, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-	if (!mbufs) {
+	if (!mbufs)
 		fprintf(stderr, "no packet buffers\n");
-		return 1;
-	}
-	failed = _cmocka_run_group_tests(name, tests, n, NULL, NULL);
+	return mbufs;
+}
+
+void bed_end(void)
+{
 	rte_mempool_free(mbufs);
 	rte_eal_cleanup();
+}
+
+int bed_main(const struct CMUnitTest *tests, size_t n, const char *name)
+{
+	int failed;
+
+	if (!bed_begin())
+		return 1;
+	failed = _cmocka_run_group_tests(name, tests, n, NULL, NULL);
+	bed_end();
 	return failed;
 }

@@ -18,6 +18,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 #include "cgnat/counters.h"
+#include "cgnat/dataplane.h"
 #include "frame.h"
 #include "frame6.h"
 #include "worker.h"
@@ -61,10 +62,14 @@ struct bed {
 	int tx_room[BED_INTERFACES]; // frames that the device takes from now on; -1: all
 	bool segmented; // frames arrive in two buffers
 	bool bad_l4; // frames that come out may have a wrong L4 checksum
+	bool unchecked; // frames that come out may be anything: the test compares them
+	void (*failed)(const char *text); // instead of ending the test; does not return
 };
 extern struct bed bed;
 
 #define TEST(name) cmocka_unit_test_teardown(name, bed_teardown)
+bool bed_begin(void); // DPDK and its buffers, once in a process
+void bed_end(void);
 int bed_main(const struct CMUnitTest *tests, size_t n, const char *name);
 #define BED_MAIN(...) \
 	int main(void) \
@@ -81,6 +86,7 @@ int bed_teardown(void **state);
 
 void bed_put(unsigned ifc, struct frame f);
 void bed_put_raw(unsigned ifc, const struct frame *f); // MAC addresses as they are
+void bed_put_at(unsigned ifc, unsigned worker, const struct frame *f); // raw; with `spread`
 void bed_run(void); // until nothing moves any more
 void bed_poll(unsigned worker); // one turn of one worker
 bool bed_take(unsigned ifc, struct frame *f); // the next frame that came out
@@ -126,6 +132,12 @@ void bed_is_error(
 	struct frame f, uint8_t type, uint8_t code, uint32_t from, uint32_t to, struct frame about);
 #define assert_error(f, type, code, from, to, about) \
 	(HERE(), bed_is_error(f, type, code, from, to, about))
+
+// ---- walks, as control does them
+
+struct worker_walk *bed_walk_start(
+	unsigned worker, enum cgn_walk_kind kind, const struct cgn_filter *filter);
+bool bed_walk_take(struct worker_walk *walk, struct cgn_walk_record *out); // what is ready
 
 // Gauges of now.
 #define gauge(name) (bed_sum().name)

@@ -6,35 +6,11 @@
 #include "flow.h"
 #include "walk.h"
 
-static struct worker_walk *start(enum cgn_walk_kind kind, const struct cgn_filter *filter)
-{
-	struct worker_walk *walk = aligned_alloc(CGN_CACHE_LINE, sizeof(*walk));
-
-	assert_non_null(walk);
-	memset(walk, 0, sizeof(*walk));
-	walk->kind = kind;
-	walk->filter = *filter;
-	assert_int_equal(rte_ring_sp_enqueue(bed.worker[0]->walk_ring, walk), 0);
-	return walk;
-}
-
-// As control does: takes what is ready.
-static bool take(struct worker_walk *walk, struct cgn_walk_record *out)
-{
-	uint32_t tail = atomic_load(&walk->tail);
-
-	if (tail == atomic_load(&walk->head))
-		return false;
-	*out = walk->ring[tail % WALK_RING];
-	atomic_store(&walk->tail, tail + 1);
-	return true;
-}
-
 // Runs a walk to its end. Returns how many records came; *last is the last one.
 static unsigned walked(
 	enum cgn_walk_kind kind, struct cgn_filter filter, struct cgn_walk_record *last)
 {
-	struct worker_walk *walk = start(kind, &filter);
+	struct worker_walk *walk = bed_walk_start(0, kind, &filter);
 	struct cgn_walk_record record;
 	unsigned n = 0;
 
@@ -42,7 +18,7 @@ static unsigned walked(
 		!(atomic_load(&walk->done) && atomic_load(&walk->tail) == atomic_load(&walk->head));
 		i++) {
 		bed_poll(0);
-		for (; take(walk, &record); n++) {
+		for (; bed_walk_take(walk, &record); n++) {
 			if (last)
 				*last = record;
 			assert_int_equal(record.worker, 0);
@@ -188,12 +164,12 @@ static void a_long_walk_meets_each_record_once_while_packets_flow(void **state)
 	memset(seen, 0, sizeof(seen));
 	for (unsigned i = 0; i < 3000; i++)
 		map(ALICE, 1000 + i);
-	walk = start(CGN_WALK_SESSIONS, &(struct cgn_filter){0});
+	walk = bed_walk_start(0, CGN_WALK_SESSIONS, &(struct cgn_filter){0});
 	while (!atomic_load(&walk->done) || atomic_load(&walk->tail) != atomic_load(&walk->head)) {
 		map(ALICE, 1000 + n % 3000);
 		if (extra < 50)
 			map(BOB, 1000 + extra++);
-		while (take(walk, &r)) {
+		while (bed_walk_take(walk, &r)) {
 			if (r.session.internal != ALICE)
 				continue;
 			assert_false(seen[r.session.internal_port - 1000]);
@@ -214,7 +190,7 @@ static void a_reader_that_does_not_read_stops_the_walk_and_not_the_worker(void *
 	BED(.pools = "  - {name: p, addresses: [203.0.113.1], block-size: 2048}");
 	for (unsigned i = 0; i < WALK_RING + 500; i++)
 		map(ALICE, 1000 + i);
-	walk = start(CGN_WALK_SESSIONS, &(struct cgn_filter){0});
+	walk = bed_walk_start(0, CGN_WALK_SESSIONS, &(struct cgn_filter){0});
 	bed_run(); // comes to rest
 	assert_int_equal(atomic_load(&walk->head), WALK_RING);
 	assert_false(atomic_load(&walk->done));
@@ -223,13 +199,13 @@ static void a_reader_that_does_not_read_stops_the_walk_and_not_the_worker(void *
 	bed_wait(100);
 	assert_int_equal(atomic_load(&walk->head), WALK_RING);
 	while (!atomic_load(&walk->done) || atomic_load(&walk->tail) != atomic_load(&walk->head)) {
-		n += take(walk, &r);
+		n += bed_walk_take(walk, &r);
 		bed_poll(0);
 	}
 	assert_int_equal(n, WALK_RING + 501);
 	free(walk);
 	// and one that goes away lets it go
-	walk = start(CGN_WALK_SESSIONS, &(struct cgn_filter){0});
+	walk = bed_walk_start(0, CGN_WALK_SESSIONS, &(struct cgn_filter){0});
 	bed_run();
 	atomic_store(&walk->cancelled, true);
 	bed_run();
@@ -299,14 +275,14 @@ static void a_mapping_that_ends_while_it_is_cleared_takes_no_other_along(void **
 	bed_wait(200);
 	y = map(BOB, 5000);
 	bed_wait_ms(99000);
-	walk = start(CGN_WALK_CLEAR_MAPPINGS,
+	walk = bed_walk_start(0, CGN_WALK_CLEAR_MAPPINGS,
 		&(struct cgn_filter){.by_subscriber = true, .subscriber = ALICE});
 	bed_poll(0);
 	assert_int_equal(bed.worker[0]->flows.n_used, 2); // one of Alice's is left
 	bed.now_ns += 5000000000ull; // and runs out
 	bed_poll(0);
 	bed_run();
-	assert_true(take(walk, &r));
+	assert_true(bed_walk_take(walk, &r));
 	assert_int_equal(gauge(sessions), 1);
 	assert_endpoint(destination_of(pass_in(udp(at(S1, 53), y))), at(BOB, 5000));
 	assert_true(atomic_load(&walk->released));

@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Blocks and ports: docs/architecture.md, "Ports, blocks, hold-down".
+#include "observe.h"
+#include "packet.h"
+#include <stdlib.h>
+
+// ---- the blocks of the configuration
+
+static bool reserved(const struct cgn_pool *pool, uint32_t external, uint32_t port)
+{
+	for (uint32_t i = 0; i < pool->n_reserved; i++) {
+		if (port >= pool->reserved[i].first && port <= pool->reserved[i].last)
+			return true;
+	}
+	for (uint32_t i = 0; i < world.config->n_static_mappings; i++) {
+		const struct cgn_static_mapping *m = &world.config->static_mappings[i];
+
+		if (m->external == external && port >= m->external_ports.first &&
+			port <= m->external_ports.last)
+			return true; // for all protocols
+	}
+	return false;
+}
+
+// One-to-one takes the whole address out of its pool.
+static bool is_one_to_one(uint32_t external)
+{
+	for (uint32_t i = 0; i < world.config->n_static_mappings; i++) {
+		if (world.config->static_mappings[i].external == external &&
+			!world.config->static_mappings[i].external_ports.first)
+			return true;
+	}
+	return false;
+}
+
+static void add_block(uint16_t pool, uint32_t external, uint32_t first_port)
+{
+	const struct cgn_pool *p = &world.config->pools[pool];
+	struct block *b = &world.blocks[world.n_blocks++];
+	uint32_t n = 0;
+
+	*b = (struct block){.external = external,
+		.first_port = (uint16_t)first_port,
+		.size = p->block_size,
+		.pool = pool,
+		.worker = owner_of_block(external, (uint16_t)first_port)};
+	for (uint32_t port = first_port; port < first_port + p->block_size; port++)
+		n += !reserved(p, external, port);
+	b->state = n ? BLOCK_FREE : BLOCK_RESERVED;
+	world.count.pools[pool].blocks_total += n > 0;
+}
+
+void lease_init(void)
+{
+	uint32_t n = 0;
+
+	for (int fill = 0; fill < 2; fill++) {
+		for (uint16_t p = 0; p < world.config->n_pools; p++) {
+			const struct cgn_pool *pool = &world.config->pools[p];
+
+			for (uint32_t i = 0; i < pool->n_ranges; i++) {
+				for (uint32_t a = pool->ranges[i].first; a <= pool->ranges[i].last;
+					a++) {
+					if (is_one_to_one(a))
+						continue;
+					for (uint32_t port = pool->ports.first;
+						port + pool->block_size - 1u <= pool->ports.last;
+						port += pool->block_size, n++) {
+						if (fill)
+							add_block(p, a, port);
+					}
+				}
+			}
+		}
+		if (!fill)
+			world.blocks = calloc(n + 1, sizeof(*world.blocks));
+	}
+}
+
+void lease_fini(void)
+{
+	for (struct resting *r = world.resting, *next; r; r = next) {
+		next = r->next;
+		free(r);
+	}
+	for (struct customer *s = world.subscribers, *next; s; s = next) {
+		next = s->next;
+		free(s);
+	}
+	free(world.blocks);
+}
+
+// ---- ports of a block
+
+static struct block *block_at(uint32_t external, uint16_t port)
+{
+	for (uint32_t i = 0; i < world.n_blocks; i++) {
+		struct block *b = &world.blocks[i];
+
+		if (b->external == external && port >= b->first_port &&
+			port - b->first_port < b->size)
+			return b;
+	}
+	return NULL;
+}
+
+// Neither used, nor resting, nor reserved.
+static bool port_is_free(const struct block *b, uint8_t protocol, uint16_t port)
+{
+	if (reserved(&world.config->pools[b->pool], b->external, port))
+		return false;
+	for (const struct mapping *m = world.mappings; m; m = m->next) {
+		if (m->block == b && m->protocol == protocol && m->external_port == port)
+			return false;
+	}
+	for (const struct resting *r = world.resting; r; r = r->next) {
+		if (r->block == b && r->protocol == protocol && r->external_port == port)
+			return false;
+	}
+	return true;
+}
+
+static bool has_free_port(const struct block *b, uint8_t protocol)
+{
+	bool taken[16384] = {false};
+
+	for (const struct mapping *m = world.mappings; m; m = m->next) {
+		if (m->block == b && m->protocol == protocol)
+			taken[m->external_port - b->first_port] = true;
+	}
+	for (const struct resting *r = world.resting; r; r = r->next) {
+		if (r->block == b && r->protocol == protocol)
+			taken[r->external_port - b->first_port] = true;
+	}
+	for (uint32_t i = 0; i < b->size; i++) {
+		if (!taken[i] &&
+			!reserved(&world.config->pools[b->pool], b->external, b->first_port + i))
+			return true;
+	}
+	return false;
+}
+
+uint32_t ports_used_of(const struct block *b)
+{
+	uint32_t n = 0;
+
+	for (const struct mapping *m = world.mappings; m; m = m->next)
+		n += m->block == b;
+	return n;
+}
+
+// ---- blocks of a subscriber
+
+struct customer *subscriber_of(uint32_t address, uint16_t pool)
+{
+	struct customer *s = world.subscribers;
+
+	while (s && !(s->address == address && s->pool == pool))
+		s = s->next;
+	return s;
+}
+
+uint32_t blocks_of(const struct customer *s, enum block_state state)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < world.n_blocks; i++)
+		n += world.blocks[i].subscriber == s && world.blocks[i].state == state;
+	return n;
+}
+
+static uint32_t share(uint32_t n)
+{
+	return (n + world.n_workers - 1) / world.n_workers;
+}
+
+// Subscribers of a worker with a lent block.
+static uint32_t active(unsigned worker)
+{
+	uint32_t n = 0;
+
+	for (const struct customer *s = world.subscribers; s; s = s->next)
+		n += s->worker == worker && blocks_of(s, BLOCK_LENT);
+	return n;
+}
+
+static uint32_t records(unsigned worker)
+{
+	uint32_t n = 0;
+
+	for (const struct customer *s = world.subscribers; s; s = s->next)
+		n += s->worker == worker;
+	return n;
+}
+
+struct customer *subscriber_get(uint32_t address, uint16_t pool, unsigned worker)
+{
+	const uint32_t max = share(world.config->runtime.max_subscribers);
+	struct customer *s = subscriber_of(address, pool);
+
+	if (s)
+		return s;
+	if (active(worker) >= max || records(worker) >= 2 * max) // as many may rest
+		return NULL;
+	s = calloc(1, sizeof(*s));
+	s->address = address;
+	s->pool = pool;
+	s->worker = worker;
+	s->next = world.subscribers;
+	world.subscribers = s;
+	return s;
+}
+
+void lease_forget(struct customer *s)
+{
+	struct customer **at = &world.subscribers;
+
+	if (blocks_of(s, BLOCK_LENT) || blocks_of(s, BLOCK_RESTING))
+		return;
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	free(s);
+}
+
+static void block_lend(struct customer *s, struct block *b)
+{
+	if (!blocks_of(s, BLOCK_LENT))
+		world.count.subscribers_created++;
+	b->state = BLOCK_LENT;
+	b->subscriber = s;
+	b->order = ++world.n_lent_ever;
+	world.count.blocks_allocated++;
+}
+
+static void block_give(struct block *b)
+{
+	b->state = BLOCK_RESTING;
+	b->since_s = now_s();
+	world.count.blocks_released++;
+}
+
+static struct block *oldest_with_free_port(const struct customer *s, uint8_t protocol)
+{
+	struct block *found = NULL;
+
+	for (uint32_t i = 0; i < world.n_blocks; i++) {
+		struct block *b = &world.blocks[i];
+
+		if (b->subscriber == s && b->state == BLOCK_LENT &&
+			(!found || b->order < found->order) && has_free_port(b, protocol))
+			found = b;
+	}
+	return found;
+}
+
+static bool has_resting_with_free_port(const struct customer *s, uint8_t protocol)
+{
+	for (uint32_t i = 0; i < world.n_blocks; i++) {
+		const struct block *b = &world.blocks[i];
+
+		if (b->subscriber == s && b->state == BLOCK_RESTING && has_free_port(b, protocol))
+			return true;
+	}
+	return false;
+}
+
+static uint32_t count_free(uint16_t pool, unsigned worker, uint32_t external) // 0: any address
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < world.n_blocks; i++) {
+		const struct block *b = &world.blocks[i];
+
+		n += b->pool == pool && b->worker == worker && b->state == BLOCK_FREE &&
+			(!external || b->external == external);
+	}
+	return n;
+}
+
+static uint32_t count_all(uint16_t pool, unsigned worker)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < world.n_blocks; i++) {
+		const struct block *b = &world.blocks[i];
+
+		n += b->pool == pool && b->worker == worker && b->state != BLOCK_RESERVED;
+	}
+	return n;
+}
+
+// May the subscriber have one more lent block?
+static enum cgn_drop may_grow(const struct customer *s)
+{
+	const uint32_t n = blocks_of(s, BLOCK_LENT);
+
+	if (n >= world.config->pools[s->pool].max_blocks)
+		return CGN_DROP_BLOCK_LIMIT;
+	if (!n && active(s->worker) >= share(world.config->runtime.max_subscribers))
+		return CGN_DROP_SUBSCRIBER_TABLE_FULL;
+	return CGN_DROP_COUNT;
+}
+
+// Is a block that nobody has had lately to be had?
+static enum cgn_drop may_have_new(const struct customer *s)
+{
+	const struct cgn_pool *pool = &world.config->pools[s->pool];
+	const uint32_t n_lent = blocks_of(s, BLOCK_LENT), n_resting = blocks_of(s, BLOCK_RESTING);
+
+	if (!n_lent && !n_resting) {
+		return count_free(s->pool, s->worker, 0) ? CGN_DROP_COUNT : CGN_DROP_POOL_FULL;
+	}
+	if (n_lent + n_resting >= pool->max_blocks)
+		return CGN_DROP_BLOCK_LIMIT;
+	if (n_lent && pool->first_block_reserve) {
+		const uint32_t left = count_free(s->pool, s->worker, 0);
+
+		// after one more, the share must still be there
+		if ((left - 1) * 100 < count_all(s->pool, s->worker) * pool->first_block_reserve ||
+			!left)
+			return CGN_DROP_FIRST_BLOCK_RESERVE;
+	}
+	if (!count_free(s->pool, s->worker, s->paired))
+		return CGN_DROP_ADDRESS_FULL;
+	return CGN_DROP_COUNT;
+}
+
+// ---- choices of the dataplane
+
+static void check_new_address(const struct customer *s, uint32_t external)
+{
+	const uint32_t free_there = count_free(s->pool, s->worker, external);
+	uint32_t n_better = 0, n_others = 0, last = 0;
+
+	if (!free_there)
+		wrong("the first block came from an address without a free one");
+	// the emptier of two different ones: never the single fullest of several
+	for (uint32_t i = 0; i < world.n_blocks; i++) {
+		const struct block *b = &world.blocks[i];
+		const uint32_t n = b->external == last || b->external == external
+			? 0
+			: count_free(s->pool, s->worker, b->external);
+
+		last = b->external;
+		if (b->pool != s->pool || !n)
+			continue;
+		n_others++;
+		n_better += n > free_there;
+	}
+	if (n_others && n_better == n_others)
+		wrong("the first block came from the fullest address");
+}
+
+static void choose_port(struct customer *s, struct block *b, uint8_t protocol, struct mapping *m)
+{
+	if (!port_is_free(b, protocol, m->external_port))
+		wrong("port %u is in use, at rest or reserved", m->external_port);
+	(void)s;
+	m->block = b;
+}
+
+// The endpoint's own port, where one rests and may be taken up again. True when it was.
+static bool take_own(
+	struct customer *s, uint8_t protocol, uint32_t internal, uint16_t port, struct mapping *m)
+{
+	struct resting *own = NULL;
+	bool all_allowed = true, some = false;
+
+	for (struct resting *r = world.resting; r; r = r->next) {
+		if (r->protocol != protocol || r->internal != internal ||
+			r->internal_port != port || r->block->pool != s->pool)
+			continue;
+		some = true;
+		if (r->block->state == BLOCK_RESTING && may_grow(s) != CGN_DROP_COUNT)
+			all_allowed = false;
+		else if (r->block->external == m->external && r->external_port == m->external_port)
+			own = r;
+	}
+	if (!own) {
+		if (some && all_allowed)
+			wrong("the endpoint's own port rests and was not taken up again");
+		return false;
+	}
+	if (own->block->state == BLOCK_RESTING)
+		block_lend(s, own->block);
+	m->block = own->block;
+	world.count.ports_reclaimed++;
+	for (struct resting **at = &world.resting; *at; at = &(*at)->next) {
+		if (*at == own) {
+			*at = own->next;
+			free(own);
+			break;
+		}
+	}
+	return true;
+}
+
+static enum cgn_drop grow(struct customer *s, uint8_t protocol, struct mapping *m)
+{
+	const bool resting = has_resting_with_free_port(s, protocol);
+	const bool tied = blocks_of(s, BLOCK_LENT) || blocks_of(s, BLOCK_RESTING);
+	enum cgn_drop reason = may_grow(s);
+	struct block *b;
+
+	if (reason == CGN_DROP_COUNT && !resting)
+		reason = may_have_new(s);
+	if (reason != CGN_DROP_COUNT)
+		return reason;
+	if (!observe_mapping(s->worker, protocol, m->internal, m->internal_port, &m->external,
+		    &m->external_port, &m->policy))
+		wrong("no mapping was made");
+	b = block_at(m->external, m->external_port);
+	if (!b || b->pool != s->pool || b->worker != s->worker)
+		wrong("the external endpoint is in no block that the subscriber may have");
+	if (resting) {
+		if (b->state != BLOCK_RESTING || b->subscriber != s)
+			wrong("a block was taken while one of its own rests with free ports");
+	} else {
+		if (b->state != BLOCK_FREE)
+			wrong("a block was taken that is not free");
+		if (tied && b->external != s->paired)
+			wrong("a block of another address than the paired one");
+		if (!tied)
+			check_new_address(s, m->external);
+		s->paired = m->external;
+	}
+	block_lend(s, b);
+	choose_port(s, b, protocol, m);
+	return CGN_DROP_COUNT;
+}
+
+enum cgn_drop lease(struct customer *s, uint8_t protocol, uint32_t internal, uint16_t internal_port,
+	struct mapping *m)
+{
+	struct block *b;
+	uint16_t policy;
+
+	// without a mapping there the external endpoint is 0.0.0.0:0, which is no port that rests
+	observe_mapping(s->worker, protocol, internal, internal_port, &m->external,
+		&m->external_port, &policy);
+	if (take_own(s, protocol, internal, internal_port, m))
+		return CGN_DROP_COUNT;
+	b = oldest_with_free_port(s, protocol);
+	if (!b)
+		return grow(s, protocol, m);
+	if (!observe_mapping(s->worker, protocol, internal, internal_port, &m->external,
+		    &m->external_port, &policy))
+		wrong("no mapping was made, though its subscriber has a free port");
+	if (m->external != b->external || m->external_port < b->first_port ||
+		m->external_port - b->first_port >= b->size)
+		wrong("the port is not in the subscriber's oldest block with a free one");
+	choose_port(s, b, protocol, m);
+	return CGN_DROP_COUNT;
+}
+
+// ---- the end of a mapping
+
+static uint32_t rests_max(void)
+{
+	const uint32_t n = world.config->timeouts.hold_down_max;
+
+	return share(n ? n : world.config->runtime.max_sessions);
+}
+
+void lease_end(struct mapping *m, bool rests)
+{
+	struct resting **at = &world.resting;
+
+	if (rests) {
+		struct resting *r = calloc(1, sizeof(*r));
+
+		*r = (struct resting){.protocol = m->protocol,
+			.internal = m->internal,
+			.internal_port = m->internal_port,
+			.external_port = m->external_port,
+			.block = m->block,
+			.since_s = now_s(),
+			.worker = m->worker};
+		while (*at)
+			at = &(*at)->next;
+		*at = r;
+	}
+	if (!ports_used_of(m->block))
+		block_give(m->block);
+}
+
+static void resting_remove(struct resting **at)
+{
+	struct resting *r = *at;
+
+	*at = r->next;
+	free(r);
+}
+
+// Seconds are cut, so one more makes sure that all of the hold-down has passed.
+static bool rested(uint32_t since_s)
+{
+	const uint32_t hold = world.config->timeouts.hold_down;
+
+	return !hold || now_s() - since_s > hold;
+}
+
+// More rest than may: the oldest are let go. Of those that began in the same second, the dataplane
+// chooses.
+static void cut_short(unsigned worker)
+{
+	const uint32_t max = rests_max();
+	uint32_t n = 0, n_due = 0;
+
+	for (const struct resting *r = world.resting; r; r = r->next) {
+		n += r->worker == worker;
+		n_due += r->worker == worker && rested(r->since_s);
+	}
+	if (n <= max)
+		return;
+	world.cuts_max += n - max;
+	if (n - max > n_due) { // what is due goes by itself or is cut: nobody can tell
+		const uint32_t cut = n - max - n_due;
+
+		world.count.rests_cut_short += cut;
+		world.cuts_max -= cut;
+		for (uint32_t i = 0; i < cut; i++) {
+			struct resting **at = &world.resting, **gone = NULL;
+			uint32_t oldest = 0;
+
+			for (; *at; at = &(*at)->next) {
+				if ((*at)->worker != worker || rested((*at)->since_s))
+					continue;
+				if (gone && (*at)->since_s != oldest)
+					break;
+				if (!gone || !observe_resting(*at)) {
+					oldest = (*at)->since_s;
+					gone = at;
+					if (!observe_resting(*at))
+						break;
+				}
+			}
+			if (observe_resting(*gone))
+				wrong("port %u still rests, and should have been let go early",
+					(*gone)->external_port);
+			resting_remove(gone);
+		}
+	}
+}
+
+void lease_tick(void)
+{
+	for (unsigned w = 0; w < world.n_workers; w++)
+		cut_short(w);
+	for (struct resting **at = &world.resting; *at;) {
+		if (rested((*at)->since_s))
+			resting_remove(at);
+		else
+			at = &(*at)->next;
+	}
+	for (uint32_t i = 0; i < world.n_blocks; i++) {
+		struct block *b = &world.blocks[i];
+
+		if (b->state != BLOCK_RESTING || !rested(b->since_s))
+			continue;
+		struct customer *s = b->subscriber;
+
+		b->state = BLOCK_FREE;
+		b->subscriber = NULL;
+		lease_forget(s);
+	}
+}
