@@ -91,7 +91,7 @@ static inline bool fast_header_ok(const uint8_t *ip)
 	unsigned long long s;
 	uint64_t carry = __builtin_uaddll_overflow(fast_load64(ip), fast_load64(ip + 8), &s);
 
-	carry += __builtin_uaddll_overflow(s, fast_load32(ip + 16) + carry, &s);
+	carry = __builtin_uaddll_overflow(s, fast_load32(ip + 16) + carry, &s);
 	return (s + carry) * 0xfffefffefffeffffull <= UINT64_MAX / 0xffff;
 }
 

@@ -361,7 +361,34 @@ static void every_reason_of_the_list_is_met_by_a_test(void **state)
 		free(text[i]);
 }
 
-BED_MAIN(TEST(malformed_frames), TEST(frames_in_more_than_one_buffer), TEST(malformed_arp),
+// Also where the sum has carries at every word, and the error is one of a carry (RFC 1812 5.2.2)
+static void header_checksums_that_are_wrong_by_a_little(void **state)
+{
+	static const uint32_t sources[] = {S1, 0xc633ffff, 0xc633c0ff, 0xdfffffff};
+	static const int by[] = {1, -1, 0x100, -0x100, 2, 0x200, 0x7fff};
+
+	BED();
+	for (unsigned i = 0; i < 2 * sizeof(sources) / sizeof(*sources); i++) {
+		for (unsigned k = 0; k < sizeof(by) / sizeof(*by); k++) {
+			struct frame in = udp(at(sources[i / 2], 53), at(X1, 5000));
+			struct frame out = udp(at(0x6440ffffu, 5000), at(sources[i / 2], 53));
+
+			if (i % 2) {
+				in = with_df(in);
+				out = with_df(out);
+			}
+			frame_ip(&in)->check =
+				htons((uint16_t)(ntohs(frame_ip(&in)->check) + by[k]));
+			frame_ip(&out)->check =
+				htons((uint16_t)(ntohs(frame_ip(&out)->check) + by[k]));
+			refuse_in(in, CGN_DROP_IP_CHECKSUM);
+			refuse_out(out, CGN_DROP_IP_CHECKSUM);
+		}
+	}
+}
+
+BED_MAIN(TEST(malformed_frames), TEST(header_checksums_that_are_wrong_by_a_little),
+	TEST(frames_in_more_than_one_buffer), TEST(malformed_arp),
 	TEST(addresses_that_nobody_may_have), TEST(packets_that_are_not_carried),
 	TEST(packets_without_route), TEST(packets_that_are_held_at_the_stop),
 	TEST(every_reason_of_the_list_is_met_by_a_test))
