@@ -24,7 +24,7 @@ static void list_add(struct list *l, unsigned i)
 	l->at[l->n++] = (uint16_t)i;
 }
 
-// Adds the places of `more` to `to`, both ascending: packets are opened in the order they came in.
+// Adds the places of `more` to `to`, both ascending: those opened from here keep their order.
 static void list_merge(struct list *to, const struct list *more)
 {
 	unsigned at = to->n + more->n, i = to->n, j = more->n;
