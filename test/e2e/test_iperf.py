@@ -9,7 +9,7 @@ from traffic import wait_until
 
 def iperf(lab, seconds, *options):
     with lab.background("net", "iperf3", "-s", "-1", "-B", SERVERS[0], stdout=-3):
-        wait_until(lambda: ":5201 " in lab.run("net", "ss", "-Hltn").stdout, 5, "iperf3 listens")
+        wait_until(lambda: ":5201 " in lab.run("net", "ss", "-Hltn").stdout, 30, "iperf3 listens")
         p = lab.run("sub", "iperf3", "-J", "-i", "1", "-c", SERVERS[0], "-B", SUBSCRIBERS[0],
                     "-t", str(seconds), *options, timeout=seconds + 30)
     result = json.loads(p.stdout)

@@ -198,7 +198,7 @@ def test_iperf_over_both_versions_at_once(lab, nat):
     with contextlib.ExitStack() as stack:
         for server, _, _ in runs:
             stack.enter_context(lab.background("net", "iperf3", "-s", "-1", "-B", server, stdout=-3))
-        wait_until(lambda: lab.run("net", "ss", "-Hltn").stdout.count(":5201 ") == 2, 5,
+        wait_until(lambda: lab.run("net", "ss", "-Hltn").stdout.count(":5201 ") == 2, 30,
                    "both iperf3 listen")
         for _, thread, _ in runs:
             thread.start()
@@ -208,7 +208,7 @@ def test_iperf_over_both_versions_at_once(lab, nat):
         assert "error" not in results[0], results[0]
         for way in ("sum", "sum_bidir_reverse"):
             moved = sum(i[way]["bytes"] for i in results[0]["intervals"])
-            assert moved > 1 << 20, f"{way}: {moved} bytes"
+            assert moved > 1 << 16, f"{way}: {moved} bytes"
 
 
 def test_a_host_that_is_not_there_is_reported(lab, nat):

@@ -27,7 +27,7 @@ def traces():
     return set(glob.glob("/dev/hugepages/*")) | set(glob.glob("/run/dpdk/*/*"))
 
 
-def load(lab, seconds=20):
+def load(lab, seconds=90):
     """UDP both ways as fast as it goes."""
     return lab.background("sub", "iperf3", "-c", SERVERS[0], "-B", ALICE, "-u", "-b", "0", "-l",
                           "64", "--bidir", "-t", str(seconds), stdout=subprocess.DEVNULL,
@@ -38,10 +38,11 @@ def test_sigterm_under_load_ends_it_cleanly(lab, fleet):
     before = traces()
     for _ in range(2):
         d = fleet.start(config())
-        with lab.background("net", "iperf3", "-s", "-B", SERVERS[0], stdout=subprocess.DEVNULL), \
-                load(lab):
-            wait_until(lambda: d.counters()["translated_inbound"] > 2000, 10, "the load flows")
-            took = d.stop()  # checks exit status, time, socket and log
+        with lab.background("net", "iperf3", "-s", "-B", SERVERS[0], stdout=subprocess.DEVNULL):
+            wait_until(lambda: ":5201 " in lab.run("net", "ss", "-Hltn").stdout, 30, "iperf3 listens")
+            with load(lab):
+                wait_until(lambda: d.counters()["translated_inbound"] > 2000, 60, "the load flows")
+                took = d.stop()  # checks exit status, time, socket and log
         assert took < STOP_S
         assert traces() == before
         for dev in ("inside", "outside"):
