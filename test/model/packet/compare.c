@@ -113,7 +113,8 @@ static void count_gauges(struct cgn_counters *c)
 	}
 	c->mappings = c->subscribers = c->blocks = c->blocks_held = c->ports_resting = 0;
 	for (uint32_t i = 0; i < world.config->n_pools; i++)
-		c->pools[i].ports_used = c->pools[i].blocks_used = c->pools[i].blocks_held = 0;
+		c->pools[i].ports_used = c->pools[i].blocks_used = c->pools[i].blocks_held =
+			c->pools[i].presets_used = c->pools[i].presets_held = 0;
 	for (const struct mapping *m = world.mappings; m; m = m->next) {
 		c->mappings += m->subscriber != NULL;
 		if (m->subscriber)
@@ -124,6 +125,8 @@ static void count_gauges(struct cgn_counters *c)
 
 		c->pools[b->pool].blocks_used += b->state == BLOCK_LENT;
 		c->pools[b->pool].blocks_held += b->state == BLOCK_RESTING;
+		c->pools[b->pool].presets_used += b->preset && b->state == BLOCK_LENT;
+		c->pools[b->pool].presets_held += b->preset && b->state == BLOCK_RESTING;
 	}
 	for (uint32_t i = 0; i < world.config->n_pools; i++) {
 		c->blocks += c->pools[i].blocks_used;
@@ -185,6 +188,12 @@ static void differences(FILE *out, const struct cgn_counters *got, const struct 
 		note(out, name, got->pools[i].blocks_used, want->pools[i].blocks_used);
 		snprintf(name, sizeof(name), "pool %u blocks_held", i);
 		note(out, name, got->pools[i].blocks_held, want->pools[i].blocks_held);
+		snprintf(name, sizeof(name), "pool %u presets_total", i);
+		note(out, name, got->pools[i].presets_total, want->pools[i].presets_total);
+		snprintf(name, sizeof(name), "pool %u presets_used", i);
+		note(out, name, got->pools[i].presets_used, want->pools[i].presets_used);
+		snprintf(name, sizeof(name), "pool %u presets_held", i);
+		note(out, name, got->pools[i].presets_held, want->pools[i].presets_held);
 		snprintf(name, sizeof(name), "pool %u ports_used", i);
 		note(out, name, got->pools[i].ports_used, want->pools[i].ports_used);
 	}
@@ -356,13 +365,15 @@ static void compare_block(const struct cgn_walk_record *record)
 	for (uint32_t i = 0; i < world.n_blocks; i++) {
 		const struct block *b = &world.blocks[i];
 
-		if (b->external == r->external && b->first_port == r->first_port)
+		if (b->external == r->external && b->first_port == r->first_port &&
+			(b->preset ? r->preset && b->holder == r->subscriber : !r->preset))
 			found = b;
 	}
 	if (!found || found->state != BLOCK_LENT)
 		wrong("a block is listed that is not lent (%s)", about);
 	EQUAL(record->worker, found->worker);
-	EQUAL(r->last_port, found->first_port + found->size - 1);
+	if (!found->preset)
+		EQUAL(r->last_port, found->first_port + found->size - 1);
 	EQUAL(r->subscriber, found->subscriber->address);
 	EQUAL(r->pool, found->pool);
 	EQUAL(r->ports_used, ports_used_of(found));

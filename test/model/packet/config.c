@@ -58,6 +58,29 @@ static void interfaces(struct random_config *c, struct random *r)
 				"198.18.0.0/15, via: 192.0.2.3}");
 }
 
+// RFC 7422: preset ports for the hosts of 100.64.0.0/27 and 172.16.0.0/28, and few overflow blocks.
+static void deterministic_pool(struct random_config *c, struct random *r, unsigned n_addresses)
+{
+	static const char *const algorithms[] = {"sequential", "staggered", "round-robin",
+		"interlaced", "cryptographic, key: 000102030405060708090a0b0c0d0e0f"};
+	const unsigned ports = PICK(r, 16, 16, 32, 48), size = PICK(r, 16, 16, 32, 64);
+	const unsigned slots = (32 + 16 + n_addresses - 1) / n_addresses,
+		       from = PICK(r, 1024, 61000);
+
+	ADD(c->pools,
+		"  - {name: p, addresses: [203.0.113.1-203.0.113.%u], allocation: deterministic, block-size: %u, ports: %u-%u",
+		n_addresses, size, from, from + slots * ports + size * below(r, 14) + 20);
+	ADD(c->pools, ", deterministic: {ports: %u, include-boundary-addresses: %s, algorithm: %s}",
+		ports, chance(r, 50) ? "true" : "false", algorithms[below(r, 5)]);
+	ADD(c->pools, ", max-blocks: %u", 1 + below(r, 4));
+	if (chance(r, 40))
+		ADD(c->pools, ", reserved-ports: [%u, %u-%u]", from + 3, from + 10,
+			from + 10 + below(r, 19));
+	if (chance(r, 30))
+		ADD(c->pools, ", first-block-reserve: %u", PICK(r, 5, 25, 50));
+	ADD(c->pools, "}\n");
+}
+
 static void pool(struct random_config *c, struct random *r, const char *name, const char *first,
 	const char *last)
 {
@@ -112,9 +135,11 @@ static void translate(struct random_config *c, struct random *r, const char *nam
 	ADD(c->policies, "}\n");
 }
 
-static void policies(struct random_config *c, struct random *r, bool two_pools)
+static void policies(struct random_config *c, struct random *r, bool two_pools, bool deterministic)
 {
 	const char *other = two_pools ? "q" : "p";
+	const char *home = deterministic ? "source: [100.64.0.0/27]" : "source: [100.64.0.0/24]";
+	char match[96];
 
 	if (chance(r, 60))
 		ADD(c->policies,
@@ -135,13 +160,20 @@ static void policies(struct random_config *c, struct random *r, bool two_pools)
 			"  - {name: mail, match: {protocol: tcp, destination-ports: [25]}, action: drop}\n");
 	if (chance(r, 40))
 		translate(c, r, "few", "source: [100.64.0.0/30]", "p");
-	if (chance(r, 30))
-		translate(c, r, "udp", "source: [100.64.0.0/24], protocol: udp", other);
-	if (chance(r, 30))
-		translate(c, r, "web", "protocol: tcp, destination-ports: [80, 443]", other);
-	translate(c, r, "home", "source: [100.64.0.0/24]", "p");
+	if (chance(r, 30)) {
+		snprintf(match, sizeof(match), "%s, protocol: udp", home);
+		translate(c, r, "udp", match, other);
+	}
+	if (chance(r, 30)) {
+		snprintf(match, sizeof(match), "%sprotocol: tcp, destination-ports: [80, 443]",
+			deterministic ? "source: [100.64.0.0/28], " : "");
+		translate(c, r, "web", match, other);
+	}
+	translate(c, r, "home", home, "p");
 	if (chance(r, 50))
-		translate(c, r, "rest", "source: [172.16.0.0/12]", other);
+		translate(c, r, "rest",
+			deterministic ? "source: [172.16.0.0/28]" : "source: [172.16.0.0/12]",
+			other);
 }
 
 static void statics(struct random_config *c, struct random *r)
@@ -190,7 +222,8 @@ static void timeouts(struct random_config *c, struct random *r)
 void config_make(struct random_config *c, uint64_t seed)
 {
 	struct random r = {seed};
-	const bool two_pools = chance(&r, 30);
+	const bool two_pools = chance(&r, 30), deterministic = chance(&r, 25);
+	const unsigned n_addresses = 1 + below(&r, 5);
 	char last[32];
 
 	memset(c, 0, sizeof(*c));
@@ -204,11 +237,14 @@ void config_make(struct random_config *c, uint64_t seed)
 	c->waits = PICK(&r, 1, 5, 40);
 	c->tx_queues = chance(&r, 20) ? 1 : 0;
 	interfaces(c, &r);
-	snprintf(last, sizeof(last), "203.0.113.%u", 1 + below(&r, 5));
-	pool(c, &r, "p", "203.0.113.1", last);
+	snprintf(last, sizeof(last), "203.0.113.%u", n_addresses);
+	if (deterministic)
+		deterministic_pool(c, &r, n_addresses);
+	else
+		pool(c, &r, "p", "203.0.113.1", last);
 	if (two_pools)
 		pool(c, &r, "q", "192.0.2.32", chance(&r, 50) ? "192.0.2.32" : "192.0.2.34");
-	policies(c, &r, two_pools);
+	policies(c, &r, two_pools, deterministic);
 	statics(c, &r);
 	timeouts(c, &r);
 	ADD(c->more, "tcp-mss-clamp: %u\n", PICK(&r, 0, 536, 1200));

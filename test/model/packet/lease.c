@@ -3,6 +3,7 @@
 #include "observe.h"
 #include "packet.h"
 #include <stdlib.h>
+#include "cgnat/deterministic.h"
 
 // ---- the blocks of the configuration
 
@@ -33,47 +34,84 @@ static bool is_one_to_one(uint32_t external)
 	return false;
 }
 
-static void add_block(uint16_t pool, uint32_t external, uint32_t first_port)
+static uint16_t port_at(const struct block *b, uint32_t i)
 {
-	const struct cgn_pool *p = &world.config->pools[pool];
-	struct block *b = &world.blocks[world.n_blocks++];
+	return b->preset ? b->preset[i] : (uint16_t)(b->first_port + i);
+}
+
+static void add_block(struct block b)
+{
 	uint32_t n = 0;
 
-	*b = (struct block){.external = external,
-		.first_port = (uint16_t)first_port,
-		.size = p->block_size,
-		.pool = pool,
-		.worker = owner_of_block(external, (uint16_t)first_port)};
-	for (uint32_t port = first_port; port < first_port + p->block_size; port++)
-		n += !reserved(p, external, port);
-	b->state = n ? BLOCK_FREE : BLOCK_RESERVED;
-	world.count.pools[pool].blocks_total += n > 0;
+	for (uint32_t i = 0; i < b.size; i++)
+		n += !reserved(&world.config->pools[b.pool], b.external, port_at(&b, i));
+	b.worker = owner_of_block(b.external, port_at(&b, 0));
+	b.state = b.preset ? BLOCK_IDLE : n ? BLOCK_FREE : BLOCK_RESERVED;
+	world.count.pools[b.pool].blocks_total += b.preset || n;
+	world.count.pools[b.pool].presets_total += b.preset != NULL;
+	world.blocks = reallocarray(world.blocks, world.n_blocks + 1, sizeof(*world.blocks));
+	world.blocks[world.n_blocks++] = b;
+}
+
+// Blocks of ports in a row.
+static void add_blocks(uint16_t pool, uint32_t external, uint32_t first, uint32_t last)
+{
+	const uint16_t size = world.config->pools[pool].block_size;
+
+	for (uint32_t port = first; port + size - 1u <= last; port += size)
+		add_block((struct block){.external = external,
+			.first_port = (uint16_t)port,
+			.size = size,
+			.pool = pool});
+}
+
+// The ports that the plan gives each subscriber (RFC 7422), and what is left for overflow. The plan
+// itself is not modelled, test/unit/test_deterministic.c has its cases.
+static void add_plan(uint16_t pool)
+{
+	struct cgn_det *det = cgn_det_create(world.config, pool);
+
+	world.det[pool] = det;
+	for (uint32_t k = 0; k < det->subscribers.n_addresses; k++) {
+		const struct cgn_det_slot slot = cgn_det_slot_of(det, k);
+		struct block b = {.external = cgn_det_external(det, slot.external),
+			.first_port = cgn_det_span(det, slot).first,
+			.size = (uint16_t)det->n_ports,
+			.preset = calloc(det->n_ports, sizeof(*b.preset)),
+			.holder = cgn_det_subscriber(det, k),
+			.pool = pool};
+
+		for (uint32_t i = 0; i < det->n_ports; i++)
+			b.preset[i] = cgn_det_port(det, slot, i);
+		add_block(b);
+		if (world.blocks[world.n_blocks - 1].worker != owner_of_internal(b.holder))
+			wrong("preset ports of a subscriber are another worker's");
+	}
+	for (uint32_t a = 0; a < det->external.n_addresses; a++) {
+		uint16_t first;
+		const uint32_t n = cgn_det_blocks(det, a, &first);
+
+		if (n)
+			add_blocks(pool, cgn_det_external(det, a), first,
+				first + n * world.config->pools[pool].block_size - 1);
+	}
 }
 
 void lease_init(void)
 {
-	uint32_t n = 0;
+	for (uint16_t p = 0; p < world.config->n_pools; p++) {
+		const struct cgn_pool *pool = &world.config->pools[p];
 
-	for (int fill = 0; fill < 2; fill++) {
-		for (uint16_t p = 0; p < world.config->n_pools; p++) {
-			const struct cgn_pool *pool = &world.config->pools[p];
-
-			for (uint32_t i = 0; i < pool->n_ranges; i++) {
-				for (uint32_t a = pool->ranges[i].first; a <= pool->ranges[i].last;
-					a++) {
-					if (is_one_to_one(a))
-						continue;
-					for (uint32_t port = pool->ports.first;
-						port + pool->block_size - 1u <= pool->ports.last;
-						port += pool->block_size, n++) {
-						if (fill)
-							add_block(p, a, port);
-					}
-				}
+		if (pool->allocation == CGN_ALLOCATION_DETERMINISTIC) {
+			add_plan(p);
+			continue;
+		}
+		for (uint32_t i = 0; i < pool->n_ranges; i++) {
+			for (uint32_t a = pool->ranges[i].first; a <= pool->ranges[i].last; a++) {
+				if (!is_one_to_one(a))
+					add_blocks(p, a, pool->ports.first, pool->ports.last);
 			}
 		}
-		if (!fill)
-			world.blocks = calloc(n + 1, sizeof(*world.blocks));
 	}
 }
 
@@ -87,19 +125,29 @@ void lease_fini(void)
 		next = s->next;
 		free(s);
 	}
+	for (uint32_t i = 0; i < world.n_blocks; i++)
+		free(world.blocks[i].preset);
 	free(world.blocks);
+	for (uint16_t p = 0; p < world.config->n_pools; p++)
+		cgn_det_destroy(world.det[p]);
 }
 
 // ---- ports of a block
 
+static bool has_port(const struct block *b, uint16_t port)
+{
+	for (uint32_t i = 0; i < b->size; i++) {
+		if (port_at(b, i) == port)
+			return true;
+	}
+	return false;
+}
+
 static struct block *block_at(uint32_t external, uint16_t port)
 {
 	for (uint32_t i = 0; i < world.n_blocks; i++) {
-		struct block *b = &world.blocks[i];
-
-		if (b->external == external && port >= b->first_port &&
-			port - b->first_port < b->size)
-			return b;
+		if (world.blocks[i].external == external && has_port(&world.blocks[i], port))
+			return &world.blocks[i];
 	}
 	return NULL;
 }
@@ -122,19 +170,21 @@ static bool port_is_free(const struct block *b, uint8_t protocol, uint16_t port)
 
 static bool has_free_port(const struct block *b, uint8_t protocol)
 {
-	bool taken[16384] = {false};
+	static bool taken[1 << 16];
 
+	for (uint32_t i = 0; i < b->size; i++)
+		taken[port_at(b, i)] =
+			reserved(&world.config->pools[b->pool], b->external, port_at(b, i));
 	for (const struct mapping *m = world.mappings; m; m = m->next) {
 		if (m->block == b && m->protocol == protocol)
-			taken[m->external_port - b->first_port] = true;
+			taken[m->external_port] = true;
 	}
 	for (const struct resting *r = world.resting; r; r = r->next) {
 		if (r->block == b && r->protocol == protocol)
-			taken[r->external_port - b->first_port] = true;
+			taken[r->external_port] = true;
 	}
 	for (uint32_t i = 0; i < b->size; i++) {
-		if (!taken[i] &&
-			!reserved(&world.config->pools[b->pool], b->external, b->first_port + i))
+		if (!taken[port_at(b, i)])
 			return true;
 	}
 	return false;
@@ -167,6 +217,30 @@ uint32_t blocks_of(const struct customer *s, enum block_state state)
 	for (uint32_t i = 0; i < world.n_blocks; i++)
 		n += world.blocks[i].subscriber == s && world.blocks[i].state == state;
 	return n;
+}
+
+static struct block *preset_of(const struct customer *s)
+{
+	for (uint32_t i = 0; i < world.n_blocks; i++) {
+		struct block *b = &world.blocks[i];
+
+		if (b->preset && b->pool == s->pool && b->holder == s->address)
+			return b;
+	}
+	return NULL;
+}
+
+// Blocks of that state that are lent: all but the preset ports.
+static uint32_t overflow_of(const struct customer *s, enum block_state state)
+{
+	const struct block *preset = preset_of(s);
+
+	return blocks_of(s, state) - (preset && preset->subscriber == s && preset->state == state);
+}
+
+static uint32_t overflow_max(const struct customer *s)
+{
+	return world.config->pools[s->pool].max_blocks - (preset_of(s) != NULL);
 }
 
 static uint32_t share(uint32_t n)
@@ -206,6 +280,8 @@ struct customer *subscriber_get(uint32_t address, uint16_t pool, unsigned worker
 	s->address = address;
 	s->pool = pool;
 	s->worker = worker;
+	if (preset_of(s))
+		s->paired = preset_of(s)->external;
 	s->next = world.subscribers;
 	world.subscribers = s;
 	return s;
@@ -229,15 +305,15 @@ static void block_lend(struct customer *s, struct block *b)
 		world.count.subscribers_created++;
 	b->state = BLOCK_LENT;
 	b->subscriber = s;
-	b->order = ++world.n_lent_ever;
-	world.count.blocks_allocated++;
+	b->order = b->preset ? 0 : ++world.n_lent_ever; // preset ports before all others
+	world.count.blocks_allocated += !b->preset;
 }
 
 static void block_give(struct block *b)
 {
 	b->state = BLOCK_RESTING;
 	b->since_s = now_s();
-	world.count.blocks_released++;
+	world.count.blocks_released += !b->preset;
 }
 
 static struct block *oldest_with_free_port(const struct customer *s, uint8_t protocol)
@@ -259,7 +335,8 @@ static bool has_resting_with_free_port(const struct customer *s, uint8_t protoco
 	for (uint32_t i = 0; i < world.n_blocks; i++) {
 		const struct block *b = &world.blocks[i];
 
-		if (b->subscriber == s && b->state == BLOCK_RESTING && has_free_port(b, protocol))
+		if (b->subscriber == s && b->state == BLOCK_RESTING && !b->preset &&
+			has_free_port(b, protocol))
 			return true;
 	}
 	return false;
@@ -285,40 +362,42 @@ static uint32_t count_all(uint16_t pool, unsigned worker)
 	for (uint32_t i = 0; i < world.n_blocks; i++) {
 		const struct block *b = &world.blocks[i];
 
-		n += b->pool == pool && b->worker == worker && b->state != BLOCK_RESERVED;
+		n += b->pool == pool && b->worker == worker && b->state != BLOCK_RESERVED &&
+			!b->preset;
 	}
 	return n;
+}
+
+// May it begin to hold blocks?
+static enum cgn_drop may_begin(const struct customer *s)
+{
+	return !blocks_of(s, BLOCK_LENT) &&
+			active(s->worker) >= share(world.config->runtime.max_subscribers)
+		? CGN_DROP_SUBSCRIBER_TABLE_FULL
+		: CGN_DROP_COUNT;
 }
 
 // May the subscriber have one more lent block?
 static enum cgn_drop may_grow(const struct customer *s)
 {
-	const uint32_t n = blocks_of(s, BLOCK_LENT);
-
-	if (n >= world.config->pools[s->pool].max_blocks)
-		return CGN_DROP_BLOCK_LIMIT;
-	if (!n && active(s->worker) >= share(world.config->runtime.max_subscribers))
-		return CGN_DROP_SUBSCRIBER_TABLE_FULL;
-	return CGN_DROP_COUNT;
+	return overflow_of(s, BLOCK_LENT) >= overflow_max(s) ? CGN_DROP_BLOCK_LIMIT : may_begin(s);
 }
 
 // Is a block that nobody has had lately to be had?
 static enum cgn_drop may_have_new(const struct customer *s)
 {
-	const struct cgn_pool *pool = &world.config->pools[s->pool];
-	const uint32_t n_lent = blocks_of(s, BLOCK_LENT), n_resting = blocks_of(s, BLOCK_RESTING);
+	const uint32_t reserve = world.config->pools[s->pool].first_block_reserve;
+	const uint32_t n_lent = overflow_of(s, BLOCK_LENT);
 
-	if (!n_lent && !n_resting) {
+	if (!preset_of(s) && !n_lent && !blocks_of(s, BLOCK_RESTING))
 		return count_free(s->pool, s->worker, 0) ? CGN_DROP_COUNT : CGN_DROP_POOL_FULL;
-	}
-	if (n_lent + n_resting >= pool->max_blocks)
+	if (n_lent + overflow_of(s, BLOCK_RESTING) >= overflow_max(s))
 		return CGN_DROP_BLOCK_LIMIT;
-	if (n_lent && pool->first_block_reserve) {
+	if (n_lent && reserve) {
 		const uint32_t left = count_free(s->pool, s->worker, 0);
 
 		// after one more, the share must still be there
-		if ((left - 1) * 100 < count_all(s->pool, s->worker) * pool->first_block_reserve ||
-			!left)
+		if ((left - 1) * 100 < count_all(s->pool, s->worker) * reserve || !left)
 			return CGN_DROP_FIRST_BLOCK_RESERVE;
 	}
 	if (!count_free(s->pool, s->worker, s->paired))
@@ -352,12 +431,23 @@ static void check_new_address(const struct customer *s, uint32_t external)
 		wrong("the first block came from the fullest address");
 }
 
-static void choose_port(struct customer *s, struct block *b, uint8_t protocol, struct mapping *m)
+static void choose_port(struct block *b, uint8_t protocol, struct mapping *m)
 {
 	if (!port_is_free(b, protocol, m->external_port))
 		wrong("port %u is in use, at rest or reserved", m->external_port);
-	(void)s;
 	m->block = b;
+}
+
+// May the port be taken up again by whoever had it? One of an overflow block only while no preset
+// port is free (RFC 7422 2.2).
+static bool may_take(const struct customer *s, const struct resting *r)
+{
+	const struct block *preset = preset_of(s);
+
+	if (r->block != preset && preset && has_free_port(preset, r->protocol))
+		return false;
+	return r->block->state == BLOCK_LENT ||
+		(r->block == preset ? may_begin(s) : may_grow(s)) == CGN_DROP_COUNT;
 }
 
 // The endpoint's own port, where one rests and may be taken up again. True when it was.
@@ -372,7 +462,7 @@ static bool take_own(
 			r->internal_port != port || r->block->pool != s->pool)
 			continue;
 		some = true;
-		if (r->block->state == BLOCK_RESTING && may_grow(s) != CGN_DROP_COUNT)
+		if (!may_take(s, r))
 			all_allowed = false;
 		else if (r->block->external == m->external && r->external_port == m->external_port)
 			own = r;
@@ -399,7 +489,7 @@ static bool take_own(
 static enum cgn_drop grow(struct customer *s, uint8_t protocol, struct mapping *m)
 {
 	const bool resting = has_resting_with_free_port(s, protocol);
-	const bool tied = blocks_of(s, BLOCK_LENT) || blocks_of(s, BLOCK_RESTING);
+	const bool tied = preset_of(s) || blocks_of(s, BLOCK_LENT) || blocks_of(s, BLOCK_RESTING);
 	enum cgn_drop reason = may_grow(s);
 	struct block *b;
 
@@ -426,7 +516,7 @@ static enum cgn_drop grow(struct customer *s, uint8_t protocol, struct mapping *
 		s->paired = m->external;
 	}
 	block_lend(s, b);
-	choose_port(s, b, protocol, m);
+	choose_port(b, protocol, m);
 	return CGN_DROP_COUNT;
 }
 
@@ -441,16 +531,21 @@ enum cgn_drop lease(struct customer *s, uint8_t protocol, uint32_t internal, uin
 		&m->external_port, &policy);
 	if (take_own(s, protocol, internal, internal_port, m))
 		return CGN_DROP_COUNT;
+	b = preset_of(s);
+	if (b && b->state != BLOCK_LENT && has_free_port(b, protocol)) {
+		if (may_begin(s) != CGN_DROP_COUNT)
+			return may_begin(s);
+		block_lend(s, b);
+	}
 	b = oldest_with_free_port(s, protocol);
 	if (!b)
 		return grow(s, protocol, m);
 	if (!observe_mapping(s->worker, protocol, internal, internal_port, &m->external,
 		    &m->external_port, &policy))
 		wrong("no mapping was made, though its subscriber has a free port");
-	if (m->external != b->external || m->external_port < b->first_port ||
-		m->external_port - b->first_port >= b->size)
+	if (m->external != b->external || !has_port(b, m->external_port))
 		wrong("the port is not in the subscriber's oldest block with a free one");
-	choose_port(s, b, protocol, m);
+	choose_port(b, protocol, m);
 	return CGN_DROP_COUNT;
 }
 
@@ -561,7 +656,7 @@ void lease_tick(void)
 			continue;
 		struct customer *s = b->subscriber;
 
-		b->state = BLOCK_FREE;
+		b->state = b->preset ? BLOCK_IDLE : BLOCK_FREE;
 		b->subscriber = NULL;
 		lease_forget(s);
 	}

@@ -55,11 +55,15 @@ enum block_state {
 	BLOCK_LENT,
 	BLOCK_RESTING,
 	BLOCK_RESERVED, // no port of it may be lent
+	BLOCK_IDLE, // preset ports, not in use
 };
 
 struct block {
 	uint32_t external;
 	uint16_t first_port, size;
+	uint16_t *
+		preset; // `size` ports of a deterministic pool, in any order; NULL: first_port and on
+	uint32_t holder; // whose preset ports they are
 	uint16_t pool;
 	unsigned worker; // whose subscribers may have it
 	enum block_state state;
@@ -116,6 +120,7 @@ struct world {
 	uint64_t now_ns, begun_ns;
 	struct mapping *mappings;
 	struct customer *subscribers;
+	struct cgn_det *det[CGN_POOLS_MAX]; // of deterministic pools
 	struct block *blocks; // an array
 	uint32_t n_blocks;
 	struct resting *resting; // oldest first
