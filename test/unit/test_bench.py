@@ -159,3 +159,22 @@ def test_help():
 def test_a_worker_without_subscribers_is_refused():
     p = run("--mappings", 3, "--workers", 4, "--packets", 10)
     assert p.returncode == 1 and "a worker has no subscriber" in p.stderr
+
+
+LAYOUTS = os.path.join(os.path.dirname(BENCH), "index-layouts")
+
+
+def test_layouts_of_the_index_find_every_entry():
+    p = subprocess.run([LAYOUTS, "--no-huge", "--entries", "3000", "--spread", "3", "--seconds", "0.01"],
+                       capture_output=True, text=True, timeout=120)
+    assert p.returncode == 0, p.stderr  # not 0 when a look-up finds another record
+    rows = {r[:30].strip(): r[30:].split() for r in p.stdout.splitlines()[3:]}
+    assert list(rows) == ["two choices, 10 tags (in use)", "two choices, 15 words",
+                          "one choice, 5 keys, chained", "direct by port", "rte_hash"]
+    assert all(len(r) == 9 and float(r[0]) >= 4 for r in rows.values())
+    assert all(float(r[-1].rstrip("%")) >= 0 for r in rows.values() if r[-1] != "-")
+
+
+def test_layouts_refuse_wrong_arguments():
+    p = subprocess.run([LAYOUTS, "--entries", "3"], capture_output=True, text=True, timeout=120)
+    assert p.returncode == 2 and "--entries: 3 is not a number from 16 to 20000000" in p.stderr
