@@ -76,7 +76,7 @@ struct pkt {
 	uint8_t kind; // enum pkt_kind
 	uint8_t ifc; // interface it came in by
 	uint8_t flags; // PKT_*
-	uint8_t drop_reason; // of PKT_OTHER
+	uint8_t drop_reason; // of PKT_OTHER, or of an error that is not translated
 	uint32_t frag; // of PKT_FIRST: number of its datagram in the map
 };
 _Static_assert(sizeof(struct pkt) <= CGN_CACHE_LINE, "a packet's state is one cache line");

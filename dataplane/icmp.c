@@ -90,7 +90,7 @@ static uint32_t find_quoted(const struct worker *w, const struct pkt *p, bool in
 }
 
 // True when the quoted packet is an echo that only a one-to-one mapping sends or gets, and it is of
-// none, or of a protocol that no policy translates: p is of no kind that we carry then.
+// none, or of a protocol that no policy translates: only bypassed packets can be meant then.
 static bool quote_unknown(const struct worker *w, struct pkt *p, bool inbound)
 {
 	const uint8_t proto = (uint8_t)(p->key >> 48);
@@ -107,7 +107,6 @@ static bool quote_unknown(const struct worker *w, struct pkt *p, bool inbound)
 		if (record != FLOW_NONE && w->flows.flow[record].flags & FLOW_STATIC)
 			return false;
 	}
-	p->kind = PKT_OTHER;
 	p->drop_reason = CGN_DROP_ICMP_QUOTE;
 	return true;
 }
@@ -168,6 +167,14 @@ void icmp_error_in(struct worker *w, struct pkt *p)
 	forward_send(w, p->m, p->ip, p->ip_len, &hop);
 }
 
+// Outbound, about a packet that came in untranslated though its receiver has a mapping, for others.
+static bool quote_untranslated(const struct worker *w, const struct pkt *p, uint32_t record)
+{
+	return !cgn_is_portless((uint8_t)(p->key >> 48)) &&
+		flow_find_session(&w->flows, record, p->remote) == FLOW_NONE &&
+		open_quote_bypassed(w, p);
+}
+
 void icmp_error_out(struct worker *w, struct pkt *p)
 {
 	const struct flow *f;
@@ -178,7 +185,8 @@ void icmp_error_out(struct worker *w, struct pkt *p)
 		open_other(w, p, false);
 		return;
 	}
-	if (record == FLOW_NONE || quote_of(p)->src != p->ip->dst) {
+	if (record == FLOW_NONE || quote_of(p)->src != p->ip->dst ||
+		quote_untranslated(w, p, record)) {
 		p->drop_reason = CGN_DROP_ICMP_NO_MAPPING; // RFC 5508 REQ-5
 		open_other(w, p, false);
 		return;

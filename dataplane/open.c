@@ -92,6 +92,25 @@ static const struct snapshot_policy *match_inbound(const struct worker *w, const
 		p->ip->proto, has_ports(p) ? ntohs((be16_t)(p->remote >> 32)) : 0, has_ports(p));
 }
 
+bool open_quote_bypassed(const struct worker *w, const struct pkt *p)
+{
+	const uint8_t proto = (uint8_t)(p->key >> 48);
+	const struct snapshot_policy *policy = snapshot_policy_match(w->snapshot,
+		ntohl((be32_t)p->key), ntohl((be32_t)p->remote), proto,
+		ntohs((be16_t)(p->remote >> 32)), proto == CGN_PROTO_TCP || proto == CGN_PROTO_UDP);
+
+	return policy && policy->config->action == CGN_BYPASS;
+}
+
+// An error comes from any router on the way, and is ICMP: that it is about what a policy bypasses is
+// known by its quote, which must be of a packet of the host that it goes to (path MTU discovery and
+// traceroute of bypassed traffic: RFC 1191, RFC 4787 REQ-12a).
+static bool about_bypassed(const struct worker *w, const struct pkt *p, bool inbound)
+{
+	return p->kind == PKT_ICMP_ERROR && p->ip->dst == (be32_t)(inbound ? p->key : p->remote) &&
+		open_quote_bypassed(w, p);
+}
+
 // One-to-one mappings take ICMP queries from outside.
 static bool takes_queries(const struct worker *w, be32_t external)
 {
@@ -251,7 +270,7 @@ static void inbound_other(struct worker *w, struct pkt *p, enum cgn_drop reason)
 	if (ends_here(w, p, &hop))
 		return;
 	policy = match_inbound(w, p);
-	if (policy && policy->config->action == CGN_BYPASS)
+	if ((policy && policy->config->action == CGN_BYPASS) || about_bypassed(w, p, true))
 		bypass(w, p, &hop, CGN_INTERNAL);
 	else
 		pkt_drop(w, p, reason);
@@ -414,6 +433,8 @@ void open_other(struct worker *w, struct pkt *p, bool inbound)
 		return;
 	else if (portless)
 		portless_packet(w, p, false);
+	else if (about_bypassed(w, p, false))
+		bypass(w, p, &hop, CGN_EXTERNAL);
 	else
 		not_translated(w, p, match_outbound(w, p), &hop);
 }

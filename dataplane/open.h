@@ -24,6 +24,9 @@ void open_bypass(struct worker *w, struct pkt *p, bool inbound);
 // nothing stands against it. Else NULL: p is gone.
 const struct snapshot_policy *open_admit_portless(struct worker *w, struct pkt *p, uint8_t bit);
 
-// A packet that is not translated by ports (PKT_OTHER): for us, by address alone (portless.h),
-// bypassed, or dropped.
+// A packet that is not translated by ports (PKT_OTHER, or an ICMP error about none that is): for us, by
+// address alone (portless.h), bypassed, or dropped for its drop_reason.
 void open_other(struct worker *w, struct pkt *p, bool inbound);
+
+// Does a bypass policy match the packet that an ICMP error quotes?
+bool open_quote_bypassed(const struct worker *w, const struct pkt *p);

@@ -2,8 +2,9 @@
 """RFC 6888: what is asked of a CGN beyond the behaviour of a NAT."""
 import pytest
 
-from nat import POOL, S1, S2, WALL, I, J, K
-from packets import UNREACHABLE, answer, dst, echo, error_of, host, ip, quotes, src, tcp, udp, whole
+from nat import FAR_ROUTER, POOL, ROUTER_IN, S1, S2, WALL, I, J, K
+from packets import (EXPIRED, UNREACHABLE, answer, dst, echo, error_of, host, icmp_error, ip, quote_bytes,
+                     quotes, src, tcp, udp, whole)
 from scapy.packet import Raw
 
 UDP_S, HOLD_S = 300, 120  # the defaults
@@ -146,6 +147,39 @@ def test_R6888_6_or_chosen_ports(start):
     assert dst(nat.in_(answer(q))) == I(5000)
     for p in udp(I(5000), S1(124)), tcp(I(5000), S1(123)):
         assert src(nat.out(p)).address in POOL
+
+
+BYPASSED = [({}, lambda a, b: udp(a, b)), ({}, lambda a, b: echo(a, b.address)),
+            ({}, lambda a, b: whole(ip(a.address, b.address, proto=50) / Raw(bytes(20)))),
+            ({"protocol": "tcp"}, lambda a, b: tcp(a, b)),
+            ({"protocol": "tcp", "destination-ports": [443]}, lambda a, b: tcp(a, b))]
+
+
+@pytest.mark.parametrize("match, make", BYPASSED)
+def test_R6888_6_errors_of_routers_about_them_arrive(start, match, make):
+    """Path MTU discovery and traceroute: the router has any address, and the error is ICMP whatever the
+    policy is about."""
+    nat = bypassing(start, destination=[f"{S2}/32"], **match)
+    q = nat.out(make(I(5000), S2(443)))
+    for error, router in ((UNREACHABLE, 4), FAR_ROUTER), ((EXPIRED, 0), FAR_ROUTER), ((UNREACHABLE, 3), S2):
+        e = nat.in_(icmp_error(*error, router, I, q, quoted=8, mtu=1400 if error[1] == 4 else 0))
+        assert (e.src, e.dst) == (router, I) and quote_bytes(e) == bytes(q)[:28]  # untouched
+    # to whom it does not concern, or about what is not bypassed
+    nat.put(nat.outside, icmp_error(UNREACHABLE, 1, FAR_ROUTER, J, q))
+    nat.put(nat.outside, icmp_error(UNREACHABLE, 1, FAR_ROUTER, I, make(I(5000), S1(443))))
+    nat.nothing()
+
+
+@pytest.mark.parametrize("match, make", BYPASSED[:1] + BYPASSED[2:])
+def test_R6888_6_and_those_of_the_inside_leave(start, match, make):
+    nat = bypassing(start, destination=[f"{S2}/32"], **match)
+    x = src(nat.out(udp(I(5000), S1(80))))  # mappings of the same endpoint do not matter
+    nat.open_tcp(I(5000), S1(80))
+    p = nat.in_(make(S2(443), I(5000)))
+    for router in I, ROUTER_IN:
+        e = nat.out(icmp_error(UNREACHABLE, 1, router, S2, p, quoted=8))
+        assert (e.src, e.dst) == (router, S2) and quote_bytes(e) == bytes(p)[:28]
+    nat.out(icmp_error(UNREACHABLE, 3, I, S1, nat.in_(udp(S1(80), x))))  # translated as ever
 
 
 @pytest.mark.parametrize("make", [udp, tcp])

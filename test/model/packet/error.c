@@ -17,15 +17,17 @@ static void rewrite_quote(struct packet *p, bool source, uint32_t address, uint1
 	icmp_seal(p);
 }
 
-// About an echo that only a one-to-one mapping can have had, and is of none.
+// About a protocol that is not translated, or an echo that only a one-to-one mapping can have had, and
+// is of none.
 static bool is_strange(struct packet *p, const struct mapping *m)
 {
 	const bool against = p->against;
+	const bool known = p->protocol == CGN_PROTO_TCP || p->protocol == CGN_PROTO_UDP ||
+		p->protocol == CGN_PROTO_ICMP;
 
 	p->against = false;
-	if (!against || (m && !m->subscriber))
+	if (known && (!against || (m && !m->subscriber)))
 		return false;
-	p->kind = KIND_OTHER;
 	p->reason = CGN_DROP_ICMP_QUOTE;
 	return true;
 }
@@ -82,7 +84,8 @@ void error_outbound(struct packet *p)
 		other(p);
 		return;
 	}
-	if (!m || p->their != dst) {
+	if (!m || p->their != dst ||
+		(!session_of(m, p->their, p->their_port) && quotes_bypassed(p))) {
 		p->reason = CGN_DROP_ICMP_NO_MAPPING;
 		other(p);
 		return;

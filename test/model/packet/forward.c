@@ -18,6 +18,21 @@ static int policy_of(const struct packet *p)
 		has_ports(p), p->their_port);
 }
 
+bool quotes_bypassed(const struct packet *p)
+{
+	const int policy = policy_for(p->our, p->their, p->protocol,
+		p->protocol == CGN_PROTO_TCP || p->protocol == CGN_PROTO_UDP, p->their_port);
+
+	return policy >= 0 && world.config->policies[policy].action == CGN_BYPASS;
+}
+
+// To whom it quotes a packet of, and that is one which a policy bypasses.
+static bool about_bypassed(const struct packet *p)
+{
+	return p->kind == KIND_ERROR && get32(p->b + AT_DST) == (p->inbound ? p->our : p->their) &&
+		quotes_bypassed(p);
+}
+
 static uint8_t tcp_flags(struct packet *p)
 {
 	return p->protocol == CGN_PROTO_TCP ? l4_of(p)[13] : 0;
@@ -254,7 +269,8 @@ static void inbound_elsewhere(struct packet *p, enum cgn_drop reason)
 	if (ends_here(p, way_to(get32(p->b + AT_DST))))
 		return;
 	policy = policy_of(p);
-	if (policy >= 0 && world.config->policies[policy].action == CGN_BYPASS)
+	if ((policy >= 0 && world.config->policies[policy].action == CGN_BYPASS) ||
+		about_bypassed(p))
 		bypass(p);
 	else
 		drop(p, reason);
@@ -369,7 +385,8 @@ void other(struct packet *p)
 	if (ends_here(p, way_to(get32(p->b + AT_DST))))
 		return;
 	policy = policy_of(p);
-	if (policy >= 0 && world.config->policies[policy].action == CGN_BYPASS)
+	if ((policy >= 0 && world.config->policies[policy].action == CGN_BYPASS) ||
+		about_bypassed(p))
 		bypass(p);
 	else if (policy >= 0 && world.config->policies[policy].action == CGN_DROP)
 		drop(p, CGN_DROP_POLICY_DROP);

@@ -155,7 +155,7 @@ static bool read_quote(struct packet *p, bool inbound)
 		sport = (uint16_t)get16(l4);
 		dport = (uint16_t)get16(l4 + 2);
 	} else {
-		return false;
+		sport = dport = 0;
 	}
 	ends(p, !inbound, get32(q + AT_SRC), sport, get32(q + AT_DST), dport);
 	return true;

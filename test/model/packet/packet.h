@@ -138,6 +138,7 @@ void to_pool(struct packet *p); // the second half of a hairpin
 bool source_refused(struct packet *p); // nobody there may send from that address
 bool ends_here(struct packet *p, struct way way);
 void bypass(struct packet *p);
+bool quotes_bypassed(const struct packet *p); // of an ICMP error
 void leave(struct packet *p, struct way way); // translated outbound, to wherever
 void arrive(struct packet *p, uint32_t internal); // translated inbound
 

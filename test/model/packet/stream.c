@@ -329,15 +329,33 @@ static void other_kind(struct draft *d)
 	frame_seal(&d->f);
 }
 
-// From inside to an address that a bypass policy may name, or back.
+// From inside to an address that a bypass policy may name, or back, or an error about such a packet.
 static void bypassed(struct draft *d)
 {
 	const struct endpoint far = at(0xc6120001 + below(r, 2), PICK(53, 443, 1000, 1002));
+	const struct endpoint near = host();
 	const uint8_t protocol = some_protocol();
+	const bool inbound = below(r, 2);
+	uint32_t from, to;
+	struct frame f = inbound ? flow_frame(protocol, far, near, false, some_flags())
+				 : flow_frame(protocol, near, far, true, some_flags());
 
-	d->ifc = below(r, 2);
-	d->f = d->ifc == IN_SIDE ? flow_frame(protocol, host(), far, true, some_flags())
-				 : flow_frame(protocol, far, host(), false, some_flags());
+	if (chance(r, 60)) {
+		d->ifc = inbound ? OUT_SIDE : IN_SIDE;
+		d->f = f;
+		return;
+	}
+	if (chance(r, 20))
+		f = ip_packet(inbound ? far.address : near.address,
+			inbound ? near.address : far.address, (uint8_t)PICK(47, 50), 20);
+	from = inbound ? near.address : far.address;
+	to = inbound ? far.address : near.address;
+	if (chance(r, 60)) // a router's
+		from = inbound ? 0x0aff0002 : remote().address;
+	if (chance(r, 10)) // to whom it does not concern
+		to = inbound ? remote().address : host().address;
+	d->ifc = inbound ? IN_SIDE : OUT_SIDE;
+	d->f = icmp_error(from, to, TYPE_UNREACHABLE, 4, &f, PICK(8, 28, 6));
 }
 
 static struct frame quote_broken(struct frame f)
