@@ -87,11 +87,13 @@ void handoff_flush(struct worker *w)
 	}
 }
 
-unsigned handoff_receive(struct worker *w, uint32_t from)
+unsigned handoff_receive(struct worker *w, uint32_t from, bool *full)
 {
 	struct rte_mbuf *m[BURST_MAX], *run[BURST_MAX];
-	unsigned n = rte_ring_sc_dequeue_burst(w->ring_in[from], (void **)m, BURST_MAX, NULL);
-	unsigned n_run = 0;
+	unsigned n_run = 0, waiting, n;
+
+	n = rte_ring_sc_dequeue_burst(w->ring_in[from], (void **)m, BURST_MAX, &waiting);
+	*full = *full || waiting >= BATCH_MAX;
 
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t label = *label_of(m[i]);

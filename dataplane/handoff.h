@@ -3,6 +3,7 @@
 // frames for a transmit queue that another one holds, and copies of frames with neighbours in them. One ring per
 // ordered pair of workers, single producer and single consumer; a full ring is a counted drop.
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 #include "batch.h"
 
@@ -33,8 +34,8 @@ void handoff_share(struct worker *w, struct rte_mbuf *m, enum handoff_kind kind,
 void handoff_flush(struct worker *w);
 
 // Takes up to BURST_MAX packets that worker `from` handed over and does what they want.
-// Returns how many.
-unsigned handoff_receive(struct worker *w, uint32_t from);
+// Returns how many; *full is set when as many as make a full burst of a device still wait.
+unsigned handoff_receive(struct worker *w, uint32_t from, bool *full);
 
 // Drops what worker `from` handed over, for stop.
 void handoff_drop_all(struct worker *w, uint32_t from);

@@ -187,6 +187,10 @@ static void open_one(struct worker *w, struct pkt *p, const struct snapshot_poli
 		pkt_drop(w, p, CGN_DROP_TCP_NO_SESSION);
 		return;
 	}
+	if (cgn_unlikely(!overload_take(&w->overload))) {
+		pkt_drop(w, p, CGN_DROP_OVERLOAD_NEW);
+		return;
+	}
 	if (head != FLOW_NONE)
 		reason = session_add(w, policy, head, p->remote, p->tcp_flags, false, &record);
 	else if (is_mapped)
@@ -205,8 +209,12 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 	const struct snapshot_policy *policy[BATCH_MAX];
 	uint64_t hash[BATCH_MAX];
 	uint32_t block[BATCH_MAX];
+	// under overload only so many open a session, probably the first ones
+	const unsigned n_left = overload_left(&w->overload), n_open = n < n_left ? n : n_left;
 
-	for (unsigned i = 0; i < n; i++) { // the index line of the subscriber
+	for (unsigned i = n_open; i < n; i++)
+		policy[i] = match_outbound(w, &b->pkt[at[i]]);
+	for (unsigned i = 0; i < n_open; i++) { // the index line of the subscriber
 		const struct pkt *p = &b->pkt[at[i]];
 
 		policy[i] = match_outbound(w, p);
@@ -214,15 +222,16 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 			policy[i] ? policy[i]->config->pool : 0);
 		index_prefetch(&w->subscribers.index, hash[i]);
 	}
-	for (unsigned i = 0; i < n; i++) // the subscriber
+	for (unsigned i = 0; i < n_open; i++) // the subscriber
 		hash[i] = subscriber_prefetch(&w->subscribers, hash[i]);
-	for (unsigned i = 0; i < n; i++) { // its first block
+	for (unsigned i = 0; i < n_open; i++) { // its first block
 		block[i] = hash[i] == SUBSCRIBER_NONE ? PORTBLOCK_NONE
 						      : w->subscribers.sub[hash[i]].lent;
 		if (block[i] != PORTBLOCK_NONE)
 			cgn_prefetch_w(&w->blocks.block[block[i]]);
 	}
-	for (unsigned i = 0; i < n; i++) { // the bitmap of the block's ports, and of resting ones
+	for (unsigned i = 0; i < n_open;
+		i++) { // the bitmap of the block's ports, and of resting ones
 		const struct pkt *p = &b->pkt[at[i]];
 		const struct portblock *first = &w->blocks.block[block[i]];
 
@@ -351,6 +360,10 @@ void open_inbound(struct worker *w, struct pkt *p)
 		}
 		if (!hairpin && p->ip->ttl <= 1) {
 			icmp_ttl_expired(w, p);
+			return;
+		}
+		if (!hairpin && !overload_take(&w->overload)) { // its first half has taken one
+			pkt_drop(w, p, CGN_DROP_OVERLOAD_NEW);
 			return;
 		}
 		reason = inbound_session(w, p, head, &hit, &record);

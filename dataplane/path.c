@@ -13,6 +13,8 @@
 #include "translate.h"
 #include "worker.h"
 
+_Static_assert(OVERLOAD_ALL == BATCH_MAX, "a burst may be all new sessions");
+
 // Positions in the batch that a stage passes on.
 struct list {
 	uint16_t at[BATCH_MAX];
@@ -144,6 +146,7 @@ static void path_outbound(struct worker *w, struct batch *b, bool owned)
 		stage_owner(w, b, false);
 	stage_mark(w, STAGE_OWNER);
 	stage_lookup(w, b, &t->out, &flows, &odd, &miss);
+	w->overload.n_established += flows.n + miss.n; // less those that turn out to be none
 	stage_mark(w, STAGE_LOOKUP);
 	for (unsigned i = 0; i < flows.n; i++) {
 		struct pkt *p = &b->pkt[flows.at[i]];
@@ -162,6 +165,7 @@ static void path_outbound(struct worker *w, struct batch *b, bool owned)
 		list_merge(&miss, &late);
 	}
 	stage_mark(w, STAGE_FURTHER);
+	w->overload.n_established -= miss.n;
 	if (miss.n)
 		open_outbound(w, b, miss.at, miss.n);
 	stage_mark(w, STAGE_OPEN);
@@ -191,6 +195,7 @@ static void path_inbound(struct worker *w, struct batch *b, bool owned)
 		stage_owner(w, b, true);
 	stage_mark(w, STAGE_OWNER);
 	stage_lookup(w, b, &t->in, &flows, &odd, &miss);
+	w->overload.n_established += flows.n + miss.n; // less those that turn out to be none
 	stage_mark(w, STAGE_LOOKUP);
 	for (unsigned i = 0; i < flows.n; i++) {
 		struct pkt *p = &b->pkt[flows.at[i]];
@@ -209,6 +214,7 @@ static void path_inbound(struct worker *w, struct batch *b, bool owned)
 		list_merge(&miss, &late);
 	}
 	stage_mark(w, STAGE_FURTHER);
+	w->overload.n_established -= miss.n;
 	for (unsigned i = 0; i < miss.n; i++)
 		open_inbound(w, &b->pkt[miss.at[i]]);
 	stage_mark(w, STAGE_OPEN);
@@ -233,8 +239,12 @@ void path_frames(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc,
 	const bool inbound = w->snapshot->interface[ifc].role == CGN_EXTERNAL;
 
 	w->batch.n = w->batch.n_missed = 0;
+	overload_burst(&w->overload, n);
 	if (cgn_likely(w->fast)) {
-		n = w->fast(w, m, n, ifc);
+		const unsigned left = w->fast(w, m, n, ifc);
+
+		w->overload.n_established += n - left - w->batch.n_missed;
+		n = left;
 		stage_mark(w, STAGE_FAST);
 		if (!(n | w->batch.n_missed))
 			return;

@@ -114,6 +114,10 @@ static void portless_out(struct worker *w, struct pkt *p)
 		pkt_drop(w, p, CGN_DROP_HAIRPIN_OFF);
 		return;
 	}
+	if (!overload_take(&w->overload)) {
+		pkt_drop(w, p, CGN_DROP_OVERLOAD_NEW);
+		return;
+	}
 	if (one_to_one(w, p->key, false, &hit)) {
 		reason = session_open_static(w, policy, hit.mapping, p->key,
 			FLOW_KEY(htonl(hit.address), 0, p->ip->proto), p->remote, 0, &record);
@@ -142,6 +146,8 @@ static enum cgn_drop open_from_outside(struct worker *w, struct pkt *p, uint32_t
 		return CGN_DROP_PROTOCOL;
 	if (!(p->flags & PKT_HAIRPIN) && p->ip->ttl <= 1)
 		return CGN_DROP_TTL_EXPIRED; // nothing is made for what is not forwarded
+	if (!overload_take(&w->overload))
+		return CGN_DROP_OVERLOAD_NEW;
 	return session_open_static(w, NULL, hit.mapping,
 		FLOW_KEY(htonl(hit.address), 0, p->ip->proto), p->key, p->remote, 0, record);
 }

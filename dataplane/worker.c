@@ -310,6 +310,7 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	if (!w->gateway_neigh || !w->adjacency)
 		goto err_destroy;
 	w->fast = fast_pick(FAST_LEVELS, NULL);
+	overload_init(&w->overload);
 	return w;
 
 err_destroy:
@@ -635,7 +636,8 @@ static void publish_gauges(struct worker *w)
 	c->blocks_held = resting;
 }
 
-static unsigned receive(struct worker *w, uint8_t ifc)
+// *full: there may be more.
+static unsigned receive(struct worker *w, uint8_t ifc, bool *full)
 {
 	struct worker_port *port = &w->port[ifc];
 	struct cgn_interface_counters *c = &w->counters.interfaces[ifc];
@@ -649,6 +651,7 @@ static unsigned receive(struct worker *w, uint8_t ifc)
 	} while (got == BURST_MAX && n <= BATCH_MAX - BURST_MAX);
 	if (!n)
 		return 0;
+	*full = *full || n == BATCH_MAX;
 	for (unsigned i = 0; i < n; i++)
 		bytes += m[i]->pkt_len;
 	c->rx_packets += n;
@@ -687,18 +690,20 @@ static void flush(struct worker *w)
 unsigned worker_poll(struct worker *w, uint64_t now_ns)
 {
 	unsigned n = 0, kept;
+	bool full = false;
 
 	stage_mark(w, STAGE_OUTSIDE);
 	clock_set(w, now_ns);
 	for (uint32_t i = 0; i < w->snapshot->n_interfaces; i++) {
 		if (w->port[i].rx)
-			n += receive(w, (uint8_t)i);
+			n += receive(w, (uint8_t)i, &full);
 	}
 	for (uint32_t i = 0; w->n_workers > 1 && i < w->n_workers; i++) {
 		if (w->ring_in[i])
-			n += handoff_receive(w, i);
+			n += handoff_receive(w, i, &full);
 	}
 	stage_mark(w, STAGE_HANDOFF);
+	overload_turn(&w->overload, full, now_ns);
 	kept = upkeep(w);
 	stage_mark(w, STAGE_UPKEEP);
 	flush(w);

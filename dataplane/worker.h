@@ -15,6 +15,7 @@
 #include "fragmap.h"
 #include "ident.h"
 #include "neigh.h"
+#include "overload.h"
 #include "portblock.h"
 #include "rest.h"
 #include "rng.h"
@@ -111,6 +112,7 @@ struct worker {
 	} ipv6;
 
 	struct ident ident;
+	struct overload overload;
 
 	struct batch batch; // the burst at hand
 	struct batch loop_batch; // hairpins on their way in again

@@ -63,6 +63,9 @@
 	X(PORTLESS_TAKEN, \
 		"another subscriber of this external address has this protocol with this remote") \
 	X(PORTLESS_FULL, "the room for sessions of protocols without ports is full") \
+	X(OVERLOAD_NEW, \
+		"would open a session while there is more to receive than the worker can treat: " \
+		"established ones come first") \
 	X(SUBSCRIBER_TABLE_FULL, "max-subscribers reached") \
 	X(SESSION_TABLE_FULL, "max-sessions reached") \
 	X(INBOUND_TABLE_FULL, \

@@ -334,8 +334,9 @@ static void every_reason_of_the_list_is_met_by_a_test(void **state)
 {
 	static const char *const files[] = {"test_blocks.c", "test_forward.c", "test_frag.c",
 		"test_hairpin.c", "test_filter.c", "test_icmp.c", "test_ipv6.c", "test_limits.c",
-		"test_nd.c", "test_oversize.c", "test_portless.c", "test_source.c", "test_static.c",
-		"test_tcp.c", "test_udp.c", "test_workers.c", "test_drops.c"};
+		"test_nd.c", "test_overload.c", "test_oversize.c", "test_portless.c",
+		"test_source.c", "test_static.c", "test_tcp.c", "test_udp.c", "test_workers.c",
+		"test_drops.c"};
 	char *text[sizeof(files) / sizeof(*files)], path[512];
 	const unsigned n = sizeof(files) / sizeof(*files);
 
