@@ -105,6 +105,7 @@ static void write_runtime(json_t *sections, const struct cgn_config *c)
 	put(s, "main-lcore", "%u", c->runtime.main_lcore);
 	list_end(&lcores, s, "worker-lcores");
 	put(s, "share-cpus", "%s", bool_name(c->runtime.share_cpus));
+	put(s, "idle", "%s", c->runtime.idle == CGN_IDLE_RELAX ? "relax" : "poll");
 	put(s, "hugepages", "%s", bool_name(c->runtime.hugepages));
 	put(s, "memory-mb", "%u", c->runtime.memory_mb);
 	put(s, "max-sessions", "%u", c->runtime.max_sessions);

@@ -155,10 +155,12 @@ static void read_eal_args(struct report *r, struct node *n, const struct field *
 static void read_runtime(struct report *r, struct node *n, const struct field *f, void *to)
 {
 #define AT(member) offsetof(struct cgn_config, runtime.member)
+	static const char *const idle[] = {"poll", "relax", NULL};
 	static const struct field fields[] = {
 		{"main-lcore", value_u32, AT(main_lcore), 0, LCORE_MAX},
 		{"worker-lcores", read_worker_lcores},
 		{"share-cpus", value_bool, AT(share_cpus)},
+		{"idle", value_word, AT(idle), .words = idle},
 		{"hugepages", value_bool, AT(hugepages)},
 		{"memory-mb", value_u32, AT(memory_mb), 64, 1048576},
 		{"max-sessions", value_u32, AT(max_sessions), 64, SESSIONS_MAX},
@@ -166,8 +168,13 @@ static void read_runtime(struct report *r, struct node *n, const struct field *f
 		{"eal-args", read_eal_args},
 	};
 #undef AT
+	struct cgn_config *c = to;
+	const enum cgn_idle unset = LEN(idle);
 
+	c->runtime.idle = unset;
 	value_map(r, n, fields, LEN(fields), to);
+	if (c->runtime.idle == unset) // where CPUs are shared, somebody waits for them
+		c->runtime.idle = c->runtime.share_cpus ? CGN_IDLE_RELAX : CGN_IDLE_POLL;
 }
 
 // ---- control

@@ -52,9 +52,10 @@ json_t *run_status(struct request *r)
 	for (uint32_t i = 0; i < c->config->runtime.n_workers; i++) {
 		cgn_dataplane_counters(c->dp, i, &counters);
 		append(&workers,
-			json_pack("{s:I, s:I, s:o*}", "id", (json_int_t)i, "lcore",
+			json_pack("{s:I, s:I, s:o*, s:o*}", "id", (json_int_t)i, "lcore",
 				(json_int_t)c->config->runtime.worker_lcores[i], "busy_percent",
-				percent(counters.busy_permille, 1000)));
+				percent(counters.busy_permille, 1000), "asleep_percent",
+				percent(counters.asleep_permille, 1000)));
 	}
 	cgn_dataplane_counters(c->dp, CGN_ALL_WORKERS, &counters);
 	uint64_t blocks_total = 0;
@@ -108,7 +109,8 @@ json_t *run_show_counters(struct request *r)
 	}
 	result = json_object();
 	cgn_dataplane_counters(r->control->dp, CGN_ALL_WORKERS, &counters);
-	counters.busy_permille /= n_workers; // a share, not a sum
+	counters.busy_permille /= n_workers; // shares, not sums
+	counters.asleep_permille /= n_workers;
 	add_counters(&result, &counters);
 	return result;
 }

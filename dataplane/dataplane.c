@@ -227,7 +227,7 @@ static int workers_create(struct cgn_dataplane *dp, char *err, size_t err_size)
 		w->ring_in = dp->ring_in[i];
 		w->walk_ring = dp->walk_ring[i];
 		w->stop = &dp->stop;
-		w->relax = config->runtime.share_cpus;
+		idle_init(&w->idle, config->runtime.idle, config->runtime.share_cpus);
 		ports_assign(dp, w);
 	}
 	return 0;

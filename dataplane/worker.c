@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "worker.h"
 #include <rte_cycles.h>
+#include <rte_pause.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include "arp.h"
 #include "claims.h"
@@ -21,8 +23,6 @@
 
 #define NEIGHBOURS_MIN 1024
 #define NEIGHBOURS_MAX 65536
-#define IDLE_LOOPS 64 // empty turns before a relaxing worker sleeps
-#define IDLE_SLEEP_NS 50000
 
 // ---- memory
 
@@ -737,6 +737,22 @@ void worker_drop_held(struct worker *w)
 	publish_gauges(w);
 }
 
+static bool is_waited_for(const struct worker *w)
+{
+	if (w->counters.held || (w->walk_ring && !rte_ring_empty(w->walk_ring)))
+		return true;
+	for (uint32_t i = 0; w->ring_in && i < w->n_workers; i++) {
+		if (w->ring_in[i] && !rte_ring_empty(w->ring_in[i]))
+			return true;
+	}
+	return false;
+}
+
+uint32_t worker_rest(struct worker *w, unsigned n, uint64_t now_ns)
+{
+	return idle_turn(&w->idle, n || is_waited_for(w), now_ns);
+}
+
 static void busy_account(struct worker *w, uint64_t begin, uint64_t end, bool busy, uint64_t hz)
 {
 	if (busy)
@@ -744,8 +760,18 @@ static void busy_account(struct worker *w, uint64_t begin, uint64_t end, bool bu
 	if (end - w->busy_since_tsc < hz)
 		return;
 	w->counters.busy_permille = w->busy_tsc * 1000 / (end - w->busy_since_tsc);
-	w->busy_tsc = 0;
+	w->counters.asleep_permille = w->asleep_tsc * 1000 / (end - w->busy_since_tsc);
+	w->busy_tsc = w->asleep_tsc = 0;
 	w->busy_since_tsc = end;
+}
+
+static void sleep_for(struct worker *w, uint32_t ns)
+{
+	const uint64_t begin = rte_rdtsc();
+
+	nanosleep(&(struct timespec){0, ns}, NULL);
+	w->asleep_tsc += rte_rdtsc() - begin;
+	w->counters.idle_sleeps++;
 }
 
 int worker_main(void *arg)
@@ -754,21 +780,29 @@ int worker_main(void *arg)
 	const uint64_t hz = rte_get_tsc_hz();
 	const double ns_per_tsc = 1e9 / (double)hz;
 	const uint64_t start = rte_rdtsc();
-	unsigned idle = 0;
-	uint64_t now = start;
+	uint64_t now = start, now_ns = 0;
 
+	if (w->idle.relax)
+		prctl(PR_SET_TIMERSLACK, 1); // the kernel adds 50 us to a sleep otherwise
 	worker_begin(w, 0);
 	w->busy_since_tsc = start;
 	while (!atomic_load_explicit(w->stop, memory_order_relaxed)) {
-		unsigned n = worker_poll(w, (uint64_t)((double)(now - start) * ns_per_tsc));
-		uint64_t end = rte_rdtsc();
+		const unsigned n = worker_poll(w, now_ns);
+		const uint64_t end = rte_rdtsc();
+		uint32_t rest;
 
 		busy_account(w, now, end, n, hz);
 		now = end;
-		idle = n ? 0 : idle + 1;
-		if (w->relax && idle > IDLE_LOOPS) {
-			nanosleep(&(struct timespec){0, IDLE_SLEEP_NS}, NULL);
+		now_ns = (uint64_t)((double)(now - start) * ns_per_tsc);
+		if (!w->idle.relax)
+			continue;
+		rest = worker_rest(w, n, now_ns);
+		if (rest == IDLE_PAUSE) {
+			rte_pause();
+		} else if (rest) {
+			sleep_for(w, rest);
 			now = rte_rdtsc();
+			now_ns = (uint64_t)((double)(now - start) * ns_per_tsc);
 		}
 	}
 	return 0;

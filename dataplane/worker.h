@@ -14,6 +14,7 @@
 #include "flow.h"
 #include "fragmap.h"
 #include "ident.h"
+#include "idle.h"
 #include "neigh.h"
 #include "overload.h"
 #include "portblock.h"
@@ -132,7 +133,8 @@ struct worker {
 	atomic_bool *stop; // control: w, worker: r
 	uint64_t busy_tsc, busy_since_tsc;
 	uint32_t gauges_s; // second of the last publication of the gauges
-	bool relax; // sleep shortly when idle (share-cpus)
+	uint64_t asleep_tsc; // likewise
+	struct idle idle;
 #ifdef CGN_STAGES
 	struct stage_clock stages;
 #endif
@@ -162,6 +164,10 @@ void worker_begin(struct worker *w, uint64_t now_ns);
 // One turn of the loop at time now_ns: receive, translate, transmit, upkeep. Returns packets
 // received and taken over. The whole worker is a function of its packets, this clock and its seed.
 unsigned worker_poll(struct worker *w, uint64_t now_ns);
+
+// What comes between a turn that returned n and the next one: IDLE_GO_ON, IDLE_PAUSE, or nanoseconds
+// to sleep. It never sleeps while a packet is held or waits in a ring, or control asks something.
+uint32_t worker_rest(struct worker *w, unsigned n, uint64_t now_ns);
 
 // Drops (counts) every packet that is still held.
 void worker_drop_held(struct worker *w);

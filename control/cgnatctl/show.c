@@ -68,7 +68,8 @@ static const struct column session_columns[] = {{"PROTO", "protocol", -5, TEXT},
 	{"PKTS-OUT", "packets_out", 10, NUMBER}, {"PKTS-IN", "packets_in", 10, NUMBER},
 	{"BYTES-OUT", "bytes_out", 12, NUMBER}, {"BYTES-IN", "bytes_in", 12, NUMBER}, {0}};
 static const struct column worker_columns[] = {{"WORKER", "id", 6, NUMBER},
-	{"LCORE", "lcore", 5, NUMBER}, {"BUSY", "busy_percent", 6, PERCENT}, {0}};
+	{"LCORE", "lcore", 5, NUMBER}, {"BUSY", "busy_percent", 6, PERCENT},
+	{"ASLEEP", "asleep_percent", 6, PERCENT}, {0}};
 static const struct column drop_columns[] = {{"REASON", "reason", -22, TEXT},
 	{"PACKETS", "packets", 14, NUMBER}, {"MEANING", "text", -1, TEXT}, {0}};
 static const struct column counter_columns[] = {{"NAME", "name", -24, TEXT},

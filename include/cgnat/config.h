@@ -182,12 +182,18 @@ enum cgn_refused {
 	CGN_REFUSED_OFF,
 };
 
+enum cgn_idle {
+	CGN_IDLE_POLL, // workers never stop polling
+	CGN_IDLE_RELAX, // they sleep shortly when there is nothing to do
+};
+
 struct cgn_config {
 	struct {
 		uint32_t main_lcore;
 		uint32_t worker_lcores[CGN_WORKERS_MAX];
 		uint32_t n_workers;
-		bool share_cpus; // lcores are spread over the CPUs at hand; idle workers sleep shortly
+		bool share_cpus; // lcores are spread over the CPUs at hand
+		enum cgn_idle idle;
 		bool hugepages;
 		uint32_t memory_mb;
 		uint32_t max_sessions; // over all workers, shared out equally

@@ -56,7 +56,8 @@
 	X(nd_solicitations_sent, "neighbour solicitations sent (IPv6)") \
 	X(nd_advertisements_sent, "neighbour advertisements sent (IPv6)") \
 	X(echo_replies_sent, "echo replies sent for our own addresses") \
-	X(no_buffer, "frames of our own not made: no packet buffer was free")
+	X(no_buffer, "frames of our own not made: no packet buffer was free") \
+	X(idle_sleeps, "times an idle worker slept, for 50 us at most (runtime.idle)")
 
 //   X(name, text)
 #define CGN_GAUGES(X) \
@@ -73,7 +74,8 @@
 	X(neighbours, "neighbours known now") \
 	X(fragments_held, "fragments waiting for the first one of their datagram; in held, too") \
 	X(fragmented_datagrams, "datagrams now of which some fragments are known, but not all") \
-	X(busy_permille, "share of the last second spent on packets, in 1/1000")
+	X(busy_permille, "share of the last second spent on packets, in 1/1000") \
+	X(asleep_permille, "share of the last second that idle workers slept, in 1/1000")
 
 struct cgn_interface_counters {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;

@@ -121,6 +121,30 @@ def test_nobody_waits_for_a_daemon_that_is_idle(lab, fleet):
     assert all(w["busy_percent"] < 50 for w in status["workers"])
 
 
+def worker_counters(d):
+    return d.ctl("show", "counters", "--per-worker")
+
+
+def test_idle_workers_relax_and_answer(lab, fleet):
+    d = fleet.start(config(runtime={"worker-lcores": [1, 2], "idle": "relax"}))
+    before = worker_counters(d)
+    for _ in range(5):  # each needs an answer of both workers
+        assert d.ctl("show", "sessions") == []
+    deadline = time.monotonic() + 20
+    while not all(w["asleep_percent"] > 0 for w in d.ctl("status")["workers"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    after = worker_counters(d)
+    assert all(b["idle_sleeps"] > a["idle_sleeps"] for a, b in zip(before, after))
+    assert all(w["busy_percent"] + w["asleep_percent"] <= 100 for w in d.ctl("status")["workers"])
+
+
+def test_polling_workers_never_sleep(lab, fleet):
+    d = fleet.start(config(runtime={"idle": "poll"}))
+    assert d.ctl("show", "sessions") == []
+    assert worker_counters(d)[0]["idle_sleeps"] == 0
+
+
 def test_a_client_that_hangs_does_not_hold_up_the_end(lab, fleet):
     d = fleet.start(config())
     with socket.socket(socket.AF_UNIX) as s:

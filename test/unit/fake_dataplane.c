@@ -71,6 +71,7 @@ static void worker_counters(uint32_t worker, struct cgn_counters *c)
 	c->subscribers = 25;
 	c->blocks = 30;
 	c->busy_permille = worker == 0 ? 123 : 0;
+	c->asleep_permille = worker == 0 ? 456 : 0;
 	for (unsigned i = 0; i < CGN_DROP_COUNT; i++)
 		c->drops[i] = i % 5 == 1 ? i * (worker + 1) : 0;
 	c->interfaces[0] = (struct cgn_interface_counters){10, 640, 20, 1280, 1};

@@ -125,7 +125,7 @@ def test_options_may_stand_anywhere(daemon):
 def test_status(daemon):
     out = daemon.human("status")
     assert "sessions     300 of 4000000 (0.0%)\n" in out
-    assert "WORKER  LCORE    BUSY\n     0      1   12.3%\n" in out
+    assert "WORKER  LCORE    BUSY  ASLEEP\n     0      1   12.3%   45.6%\n" in out
 
 
 def test_counters_are_explained(daemon):

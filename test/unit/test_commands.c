@@ -179,6 +179,7 @@ static void status_has_the_sums_and_each_worker(void **state)
 	assert_int_equal(integer(first, "id"), 0);
 	assert_int_equal(integer(first, "lcore"), 1);
 	assert_true(json_real_value(json_object_get(first, "busy_percent")) == 12.3);
+	assert_true(json_real_value(json_object_get(first, "asleep_percent")) == 45.6);
 	json_decref(r);
 }
 
@@ -201,6 +202,7 @@ static void counters_has_every_counter_and_gauge(void **state)
 	assert_int_equal(integer(r, "rx_packets"), 3000);
 	assert_int_equal(integer(r, "sessions"), 300);
 	assert_int_equal(integer(r, "busy_permille"), 123 / 2); // a mean
+	assert_int_equal(integer(r, "asleep_permille"), 456 / 2);
 	assert_int_equal(integer(r, "dropped"), dropped);
 	json_object_foreach(r, key, value) assert_true(json_is_integer(value)); // flat
 	json_decref(r);

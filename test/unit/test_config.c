@@ -212,6 +212,7 @@ static void assert_default_runtime(const struct cgn_config *c)
 	assert_int_equal(c->runtime.n_workers, 1);
 	assert_int_equal(c->runtime.worker_lcores[0], 1);
 	assert_false(c->runtime.share_cpus);
+	assert_int_equal(c->runtime.idle, CGN_IDLE_POLL);
 	assert_true(c->runtime.hugepages);
 	assert_int_equal(c->runtime.memory_mb, 4096);
 	assert_int_equal(c->runtime.max_sessions, 4000000);
@@ -458,6 +459,7 @@ static void values_other_than_the_defaults_are_taken(void **state)
 	assert_int_equal(c->runtime.n_workers, 4);
 	assert_memory_equal(c->runtime.worker_lcores, lcores, sizeof(lcores));
 	assert_true(c->runtime.share_cpus);
+	assert_int_equal(c->runtime.idle, CGN_IDLE_RELAX); // its default there
 	assert_false(c->runtime.hugepages);
 	assert_int_equal(c->runtime.memory_mb, 64);
 	assert_int_equal(c->runtime.max_sessions, 256);

@@ -150,6 +150,7 @@ static void leave_out(struct cgn_counters *want, const struct cgn_counters *got)
 	}
 	want->neighbours = got->neighbours;
 	want->busy_permille = got->busy_permille;
+	want->asleep_permille = got->asleep_permille;
 	if (got->rests_cut_short >= want->rests_cut_short &&
 		got->rests_cut_short <= want->rests_cut_short + world.cuts_max)
 		want->rests_cut_short = got->rests_cut_short; // see cut_short()
