@@ -13,13 +13,8 @@
 #define RECEIVE 64
 #define FIND_S 10
 #define STALL_S 0.05 // nothing came back for so long: what is under way is lost
-#define LATE_S 0.001 // later than this, and than a burst: the generator sends less than told
+#define LATE_S 0.001 // later than this, and than a window: the generator sends less than told
 #define FILL_S_MAX 120
-
-enum {
-	INSIDE,
-	OUTSIDE
-};
 
 volatile sig_atomic_t gen_stop;
 
@@ -160,6 +155,10 @@ static bool judge_out(struct gen *g, struct frame *f)
 	struct frame_ends e;
 	uint64_t at;
 
+	if (frame_stamp(f) < g->begin_tsc) {
+		g->counts.late++;
+		return false;
+	}
 	if (flow >= g->n_flows) {
 		g->counts.wrong++;
 		return false;
@@ -190,6 +189,10 @@ static void judge_return(struct gen *g, const struct frame *f)
 	struct frame_ends e;
 	uint64_t at;
 
+	if (frame_stamp(f) < g->begin_tsc) {
+		g->counts.late++;
+		return;
+	}
 	if (flow >= g->n_flows) {
 		g->counts.return_wrong++;
 		return;
@@ -204,6 +207,16 @@ static void judge_return(struct gen *g, const struct frame *f)
 	note(g->round_ns, g, frame_stamp(f));
 }
 
+// Somebody else's packets: TCP and UDP over IPv4, whole ones.
+static bool can_be_turned(const struct rte_mbuf *m, const struct frame *f)
+{
+	return rte_pktmbuf_data_len(m) >= 60 && f->ethertype == htons(0x0800) &&
+		f->ip.ver_ihl == 0x45 && !(f->ip.frag & htons(0x3fff)) &&
+		ntohs(f->ip.total_len) >= 28 &&
+		ntohs(f->ip.total_len) + 14u <= rte_pktmbuf_data_len(m) &&
+		(f->ip.proto == CGN_PROTO_TCP || f->ip.proto == CGN_PROTO_UDP);
+}
+
 static void receive(struct gen *g, unsigned side)
 {
 	struct rte_mbuf *m[RECEIVE], *back[RECEIVE];
@@ -216,7 +229,11 @@ static void receive(struct gen *g, unsigned side)
 
 		if (f->ethertype == htons(0x0806) && rte_pktmbuf_data_len(m[i]) >= 42)
 			answer_arp(g, side, (const struct arp *)f);
-		else if (!is_ours(m[i], f))
+		else if (gen_opt.mode == GEN_REFLECT && can_be_turned(m[i], f)) {
+			g->counts.received++;
+			turn(g, f);
+			goes_back = true;
+		} else if (!is_ours(m[i], f))
 			g->counts.alien++;
 		else if (side == OUTSIDE)
 			goes_back = judge_out(g, f);
@@ -280,23 +297,23 @@ static void send_burst(struct gen *g, unsigned n, bool first_packets)
 	}
 }
 
-bool gen_find_nat(struct gen *g)
+bool gen_find_nat(struct gen *g, unsigned first)
 {
 	static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 	const uint64_t end = rte_rdtsc() + tsc_of(FIND_S);
 	uint64_t ask = 0;
 
-	while (!(g->nat_known[INSIDE] && g->nat_known[OUTSIDE]) && !gen_stop && rte_rdtsc() < end) {
+	while (!(g->nat_known[first] && g->nat_known[OUTSIDE]) && !gen_stop && rte_rdtsc() < end) {
 		if (rte_rdtsc() >= ask) {
-			for (unsigned i = 0; i < 2; i++)
+			for (unsigned i = first; i < SIDES; i++)
 				send_arp(g, i, 1, all, htonl(gen_opt.address[i]),
 					htonl(gen_opt.nat[i]));
 			ask = rte_rdtsc() + tsc_of(0.2);
 		}
-		receive(g, INSIDE);
-		receive(g, OUTSIDE); // it may ask for us
+		for (unsigned i = first; i < SIDES; i++)
+			receive(g, i); // it may ask for us
 	}
-	return g->nat_known[INSIDE] && g->nat_known[OUTSIDE];
+	return g->nat_known[first] && g->nat_known[OUTSIDE];
 }
 
 // How many frames are due now.
@@ -313,7 +330,7 @@ static unsigned due(struct gen *g, struct pace *p, uint64_t now)
 		n = ((double)now - p->next) / p->interval;
 		if (n < 0)
 			return 0;
-		if (n > BURST && n * p->interval > (double)tsc_of(LATE_S)) {
+		if (n > gen_opt.window && n * p->interval > (double)tsc_of(LATE_S)) {
 			p->next = (double)now;
 			n = 1;
 		}
@@ -352,6 +369,7 @@ void gen_run(struct gen *g, double rate_pps, double seconds, bool first_packets)
 	uint64_t now = begin;
 
 	memset(&g->counts, 0, sizeof(g->counts));
+	g->begin_tsc = begin;
 	memset(g->out_ns, 0, GEN_HISTOGRAM * sizeof(*g->out_ns));
 	memset(g->round_ns, 0, GEN_HISTOGRAM * sizeof(*g->round_ns));
 	if (first_packets)
@@ -373,6 +391,16 @@ void gen_run(struct gen *g, double rate_pps, double seconds, bool first_packets)
 		receive(g, OUTSIDE);
 		receive(g, INSIDE);
 	}
+}
+
+void gen_reflect(struct gen *g, double seconds)
+{
+	const uint64_t begin = rte_rdtsc(), end = begin + tsc_of(seconds);
+
+	memset(&g->counts, 0, sizeof(g->counts));
+	while (!gen_stop && (seconds <= 0 || rte_rdtsc() < end))
+		receive(g, OUTSIDE);
+	g->counts.seconds = (double)(rte_rdtsc() - begin) / (double)rte_get_tsc_hz();
 }
 
 // ---- afterwards

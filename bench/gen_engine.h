@@ -25,19 +25,27 @@ struct gen_counts {
 	uint64_t moved; // likewise translated, but to another endpoint than before
 	uint64_t reordered; // sent earlier than one of the same flow that came out before
 	uint64_t reflected, returned, return_wrong;
+	uint64_t late; // sent in an earlier run: whoever holds frames so long has its own queue
 	uint64_t alien; // frames not of ours
 };
 
+enum gen_side {
+	INSIDE,
+	OUTSIDE,
+	SIDES
+};
+
 struct gen {
-	uint16_t port[2]; // DPDK's, inside and outside
-	uint8_t mac[2][6], nat_mac[2][6];
-	bool nat_known[2];
+	uint16_t port[SIDES]; // DPDK's
+	uint8_t mac[SIDES][6], nat_mac[SIDES][6];
+	bool nat_known[SIDES];
 	struct rte_mempool *pool;
 	uint64_t n_flows, at, rnd;
 	struct gen_endpoint *endpoint; // per subscriber and port
 	uint32_t *out_ns, *round_ns; // histograms
 	uint64_t *last_stamp; // per flow
 	double ns_per_tsc;
+	uint64_t begin_tsc; // of this run
 	struct gen_counts counts;
 };
 
@@ -47,12 +55,17 @@ extern volatile sig_atomic_t gen_stop;
 int gen_create(struct gen *g);
 void gen_destroy(struct gen *g);
 
-// Asks for the NAT's MAC addresses for up to 10 s, so that it learns ours. False: it did not answer.
-bool gen_find_nat(struct gen *g);
+// Asks for the NAT's MAC addresses on the sides from `first` on for up to 10 s, so that it learns ours.
+// False: it did not answer.
+bool gen_find_nat(struct gen *g, unsigned first);
 
 // Sends for so long (0: until every flow was sent once), at a rate (0: --window under way) and waits
-// for what is under way. Counts are those of this run alone.
+// for what is under way. Counts are those of this run alone. What could not be sent in time, because
+// the thread lost its core or the device was slow, is made up for up to a window's worth.
 void gen_run(struct gen *g, double rate_pps, double seconds, bool first_packets);
+
+// Sends back all TCP and UDP that comes to the outside, for so long (0: until gen_stop).
+void gen_reflect(struct gen *g, double seconds);
 
 // Endpoints that two subscribers' ports share: RFC 4787 REQ-3 forbids any.
 uint64_t gen_shared(const struct gen *g);

@@ -26,7 +26,7 @@ struct gen_options gen_opt = {
 	.max_pps = 20e6,
 	.memory_mb = 256,
 };
-const char *const gen_mode_names[] = {"steady", "setup", "search", NULL};
+const char *const gen_mode_names[] = {"steady", "setup", "reflect", "search", NULL};
 
 static _Noreturn void usage(int code)
 {
@@ -34,8 +34,9 @@ static _Noreturn void usage(int code)
 		"usage: cgnat-gen --inside DEVICE --outside DEVICE [options]\n"
 		"Sends packets of many subscribers into a NAT, judges what comes out, and sends it back.\n"
 		"  --inside, --outside D   PCI address or DPDK vdev that faces the NAT's two sides\n"
-		"  --mode steady|setup|search  packets of known flows; each packet a new flow; the\n"
-		"                          highest rate without loss (RFC 2544) (steady)\n"
+		"  --mode steady|setup|search|reflect  packets of known flows; each packet a new flow;\n"
+		"                          the highest rate without loss (RFC 2544); --outside only: all\n"
+		"                          TCP and UDP is sent back, for another generator (steady)\n"
 		"  --subscribers N         1..2000000 (1024), from --first-subscriber A (100.64.0.10)\n"
 		"  --ports N               of each, 1..60000 (63), from --first-port P (1024)\n"
 		"  --destinations N        1..60000 (1), from --first-destination A (198.51.100.1)\n"
@@ -46,7 +47,8 @@ static _Noreturn void usage(int code)
 		"  --one-way               send nothing back\n"
 		"  --rate PPS              offered load; 0: --window N packets under way at any time (0)\n"
 		"  --window N              1..4096 (512)\n"
-		"  --seconds S             measuring time, or that of a trial (5)\n"
+		"  --seconds S             measuring time, or that of a trial (5); reflect: 0 = until\n"
+		"                          SIGTERM\n"
 		"  --drain S               how long to wait for what is under way (0.2)\n"
 		"  --min-rate, --max-rate PPS  where a search begins and ends (1000, 20000000)\n"
 		"  --loss N                packets of 1000 that a search allows to get lost (0)\n"
@@ -195,7 +197,7 @@ static bool parse_run(int c, struct gen_options *o)
 		o->window = (uint32_t)number_parse("--window", optarg, 1, 4096);
 		return true;
 	case O_SECONDS:
-		o->seconds = number_parse_real("--seconds", optarg, 0.01, 3600);
+		o->seconds = number_parse_real("--seconds", optarg, 0, 86400);
 		return true;
 	case O_DRAIN:
 		o->drain_s = number_parse_real("--drain", optarg, 0, 10);
@@ -273,8 +275,12 @@ void gen_options_parse(int argc, char **argv)
 	}
 	if (optind < argc)
 		usage(2);
-	if (!gen_opt.device[0] || !gen_opt.device[1])
+	if (gen_opt.mode == GEN_REFLECT && (gen_opt.device[0] || !gen_opt.device[1]))
+		refuse("--mode reflect: needs --outside, and no --inside");
+	if (gen_opt.mode != GEN_REFLECT && (!gen_opt.device[0] || !gen_opt.device[1]))
 		refuse("--inside and --outside: both are needed");
+	if (gen_opt.mode != GEN_REFLECT && gen_opt.seconds < 0.01)
+		refuse("--seconds: 0.01 at least");
 	if (gen_opt.port + gen_opt.n_ports > 65536)
 		refuse("--ports: there are none above 65535");
 	if (gen_flows() > GEN_FLOWS_MAX)

@@ -7,6 +7,7 @@
 enum gen_mode {
 	GEN_STEADY, // packets of flows that were set up before
 	GEN_SETUP, // each packet is the first of its flow
+	GEN_REFLECT, // the outside alone: sends back whatever another generator sends
 	GEN_SEARCH, // RFC 2544 section 26.1: the highest rate without more loss than allowed
 };
 
