@@ -26,7 +26,8 @@ lab.own_outside = os.getenv("CGNAT_OWN_OUTSIDE") or "192.0.2.1"
 lab.subscriber = "100.64.0.10" -- the first one
 lab.server = "198.51.100.1"
 lab.seconds = number("SECONDS", 10)
-lab.settle_ms = number("SETTLE_MS", 500) -- how long the last packets may take
+-- Pktgen reads the ports' counters once a second: only a count older than that is whole.
+local COUNTED_MS = 2200
 -- Range mode steps every field once per packet. The flows are all combinations of subscriber and
 -- port only if these two numbers have no common divisor. Pktgen 23.03 makes the packets once, in the
 -- buffers of a transmit queue, so that there are 24576 different ones at most.
@@ -141,7 +142,6 @@ end
 function lab.wake()
 	pktgen.set(lab.inside, "rate", 0.001)
 	lab.count(1)
-	wait(500)
 end
 
 -- A packet of every flow, so that a trial measures the established path. Slowly: these make mappings.
@@ -176,12 +176,12 @@ end
 -- Sends for so many seconds; what was counted, what is under way awaited.
 function lab.trial(seconds)
 	pktgen.clr()
-	pktgen.delay(100)
+	wait(COUNTED_MS)
 	local before = totals()
 	pktgen.start(lab.inside)
 	wait(math.floor(seconds * 1000))
 	pktgen.stop(lab.inside)
-	wait(lab.settle_ms)
+	wait(COUNTED_MS)
 	local t = since(before)
 	t.seconds = seconds
 	return t
@@ -190,14 +190,14 @@ end
 -- Sends so many packets; waits until they are sent, and what is under way.
 function lab.count(n)
 	pktgen.clr()
-	pktgen.delay(100)
+	wait(COUNTED_MS)
 	local before = totals()
 	pktgen.set(lab.inside, "count", n)
 	pktgen.start(lab.inside)
 	repeat
 		wait(50)
 	until pktgen.isSending(lab.inside)[0] ~= "y"
-	wait(lab.settle_ms)
+	wait(COUNTED_MS)
 	local t = since(before)
 	pktgen.set(lab.inside, "count", 0)
 	return t

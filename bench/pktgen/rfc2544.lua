@@ -2,7 +2,7 @@
 -- Throughput as RFC 2544 section 26.1 defines it: for each frame size the highest rate at which no frame is
 -- lost, by halving the interval; then a longer trial at that rate, which must lose none either.
 -- CGNAT_SIZES="64 512"   CGNAT_SECONDS (of a trial)   CGNAT_CONFIRM (60 s)   CGNAT_LOSS (frames per million, 0)
--- CGNAT_RESOLUTION (per cent of the line, 1)
+-- CGNAT_RESOLUTION (per cent of the line, 1)   CGNAT_MAX (where to begin, 100 %)
 package.path = (os.getenv("CGNAT_PKTGEN") or "bench/pktgen") .. "/?.lua;" .. package.path
 local lab = require("lab")
 
@@ -24,7 +24,7 @@ local function try(size, rate, seconds)
 end
 
 local function search(size)
-	local low, high = 0, 100
+	local low, high = 0, lab.number("MAX", 100)
 	local rate = high
 
 	lab.range(size, os.getenv("CGNAT_PROTOCOL"))
@@ -35,7 +35,7 @@ local function search(size)
 		else
 			high = rate
 		end
-		if low == 100 then
+		if low == high then
 			break
 		end
 		rate = (low + high) / 2
