@@ -207,3 +207,67 @@ def test_instructions_are_counted_and_the_same_each_time():
 def test_compare_wrong_arguments(args, code, message):
     p = tool("compare", *args, *(["--only-clocks"] if code == 1 else []))
     assert p.returncode == code and message in p.stderr
+
+
+# ---- compare-nftables, pktgen
+
+@pytest.mark.parametrize("args,code,message", [
+    (["--ways", "ipfw"], 2, "ipfw is none of nftables, af_packet, af_xdp, memif"),
+    (["--seconds", "0"], 2, "0 is not a number from 1 to 60"),
+    (["--build", "/nonexistent"], 1, "/nonexistent/cgnatd is not built" if os.geteuid() == 0
+     else "run it as root"),
+])
+def test_compare_nftables_wrong_arguments(args, code, message):
+    p = tool("compare-nftables", *args)
+    assert p.returncode == code and message in p.stderr and "Traceback" not in p.stderr
+
+
+@pytest.mark.parametrize("args,code,message", [
+    ([], 2, "usage: bench/pktgen/over-memif"),
+    (["--seconds"], 2, "usage: bench/pktgen/over-memif"),
+    (["/nonexistent", "x.lua"], 1, "/nonexistent is no program: build pktgen 23.03 first"),
+    (["/bin/true", "/nonexistent.lua"], 1, "/nonexistent.lua cannot be read"),
+])
+def test_over_memif_wrong_arguments(args, code, message):
+    p = tool("pktgen/over-memif", *args)
+    assert p.returncode == code and message in p.stderr
+
+
+def ones_complement(data):
+    total = sum(int.from_bytes(data[i:i + 2], "big") for i in range(0, len(data) & ~1, 2))
+    total += data[-1] << 8 if len(data) % 2 else 0
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return total
+
+
+@pytest.mark.parametrize("size", ["64", "65", "imix"])
+def test_a_pcap_has_each_flow_once_with_right_checksums(tmp_path, size):
+    path = tmp_path / "f.pcap"
+    p = tool("pktgen/make-pcap", "--mac", "02:00:00:00:00:09", "--subscribers", 7, "--ports", 6,
+             "--size", size, path)
+    assert p.returncode == 0, p.stderr
+    data, at, flows, sizes = path.read_bytes(), 24, set(), set()
+    while at < len(data):
+        length = int.from_bytes(data[at + 8:at + 12], "little")
+        frame = data[at + 16:at + 16 + length]
+        at += 16 + length
+        ip, udp = frame[14:34], frame[34:]
+        assert frame[:6] == bytes.fromhex("020000000009") and frame[12:14] == b"\x08\x00"
+        assert ones_complement(ip) == 0xffff and int.from_bytes(ip[2:4], "big") == length - 14
+        pseudo = ip[12:20] + b"\x00\x11" + len(udp).to_bytes(2, "big")
+        assert ones_complement(pseudo + udp) == 0xffff
+        flows.add((ip[12:16], udp[:2]))
+        sizes.add(length + 4)
+    assert len(flows) == 42
+    assert sizes == ({64, 570, 1518} if size == "imix" else {int(size)})
+
+
+@pytest.mark.parametrize("args,message", [
+    (["--mac", "1:2"], "1:2 is not a MAC address"),
+    (["--mac", "02:00:00:00:00:01", "--size", "9000"], "9000 is neither imix nor 64..1518"),
+    (["--mac", "02:00:00:00:00:01", "--ports", "0"], "subscribers x ports"),
+])
+def test_make_pcap_wrong_arguments(tmp_path, args, message):
+    p = tool("pktgen/make-pcap", *args, tmp_path / "x.pcap")
+    assert p.returncode == 2 and message in p.stderr
