@@ -397,7 +397,7 @@ void gen_reflect(struct gen *g, double seconds)
 {
 	const uint64_t begin = rte_rdtsc(), end = begin + tsc_of(seconds);
 
-	memset(&g->counts, 0, sizeof(g->counts));
+	// counts go on: packets came while the NAT's address was asked for, too
 	while (!gen_stop && (seconds <= 0 || rte_rdtsc() < end))
 		receive(g, OUTSIDE);
 	g->counts.seconds = (double)(rte_rdtsc() - begin) / (double)rte_get_tsc_hz();

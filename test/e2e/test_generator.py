@@ -168,7 +168,7 @@ def test_a_reflector_alone(fleet, lab):
         finally:
             g.process.send_signal(signal.SIGTERM)
             out, err = g.process.communicate(timeout=GEN_S)
-    assert g.process.returncode == 0, err
+    assert g.process.returncode == 0, out + err
     report = json.loads(out)
     assert report["mode"] == "reflect" and report["received"] == report["reflected"] >= 1
     assert report["reflected"] >= numbers["translated_inbound"] >= 1
