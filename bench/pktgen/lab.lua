@@ -138,16 +138,27 @@ function lab.range(size, protocol)
 	lab.wake()
 end
 
+-- Sends so many packets and waits until they are sent.
+local function send(n)
+	pktgen.set(lab.inside, "count", n)
+	pktgen.start(lab.inside)
+	repeat
+		wait(50)
+	until pktgen.isSending(lab.inside)[0] ~= "y"
+	pktgen.set(lab.inside, "count", 0)
+end
+
 -- The NAT asks for its next hop when the first packet comes; those that follow at once would be lost.
 function lab.wake()
 	pktgen.set(lab.inside, "rate", 0.001)
-	lab.count(1)
+	send(1)
+	wait(500)
 end
 
 -- A packet of every flow, so that a trial measures the established path. Slowly: these make mappings.
 function lab.fill()
 	pktgen.set(lab.inside, "rate", 100 * lab.number("FILL_PPS", 200000) / lab.line_pps(64))
-	lab.count(lab.flows())
+	send(lab.flows())
 end
 
 local function totals()
@@ -187,20 +198,14 @@ function lab.trial(seconds)
 	return t
 end
 
--- Sends so many packets; waits until they are sent, and what is under way.
+-- Sends so many packets; what was counted, what is under way awaited.
 function lab.count(n)
 	pktgen.clr()
 	wait(COUNTED_MS)
 	local before = totals()
-	pktgen.set(lab.inside, "count", n)
-	pktgen.start(lab.inside)
-	repeat
-		wait(50)
-	until pktgen.isSending(lab.inside)[0] ~= "y"
+	send(n)
 	wait(COUNTED_MS)
-	local t = since(before)
-	pktgen.set(lab.inside, "count", 0)
-	return t
+	return since(before)
 end
 
 -- Runs a script's body; whatever happens, pktgen ends. With CGNAT_HOLD it waits to be ended: a memif
