@@ -301,11 +301,13 @@ inlined bool is_mapping(const struct flow *f, uint64_t key, const bool inbound)
 	return !((word[0] ^ (key | head)) & (FLOW_KEY_MASK | head));
 }
 
-inlined bool is_remote(const struct flow *f, uint64_t remote)
+// Is the session of this remote? That of a hairpin is not found from outside: who sends from an address
+// of ours there is refused on the slow path (translate_in()).
+inlined bool is_remote(const struct flow *f, uint64_t remote, const bool inbound)
 {
 	const uint64_t *word = (const uint64_t *)(const void *)f;
 
-	return !((word[2] ^ remote) << 16);
+	return !((word[2] ^ remote) << (inbound ? 8 : 16)); // 8: with flow.hairpin
 }
 
 inlined void translate(struct burst *b, const struct chunk *c, const bool inbound)
@@ -316,7 +318,7 @@ inlined void translate(struct burst *b, const struct chunk *c, const bool inboun
 		struct flow *f = &flow[c->record[i]];
 		const bool mapped = is_mapping(f, c->key[i], inbound);
 
-		if (cgn_likely(mapped && is_remote(f, c->remote[i]))) {
+		if (cgn_likely(mapped && is_remote(f, c->remote[i], inbound))) {
 			if (cgn_likely(
 				    rewrite(b, b->m[c->first + i], c->ip[i], (unsigned)c->ip_len[i],
 					    (unsigned)c->tcp_flags[i], f, f, inbound)))
@@ -353,7 +355,7 @@ inlined void again(struct burst *b, const bool inbound)
 	for (unsigned i = 0; i < b->n_again; i++) {
 		const struct again *a = &b->again[i];
 		struct flow *f = &flow[a->record], *head = f;
-		bool same = is_remote(f, a->remote);
+		bool same = is_remote(f, a->remote, inbound);
 
 		if (a->head == FLOW_NONE) {
 			same = same && is_mapping(f, a->key, inbound);

@@ -257,6 +257,7 @@ static void session_begin(struct flow *f, struct flow_cold *c, const struct flow
 {
 	f->rem_addr = (be32_t) new->remote;
 	f->rem_port = (be16_t)(new->remote >> 32);
+	f->hairpin = new->hairpin;
 	f->state = new->state;
 	f->seen_s = new->seen_s;
 	c->session_created_s = new->now_s;
@@ -460,6 +461,7 @@ static void promote(struct flow_table *t, uint32_t head, uint32_t from)
 	h->flags = (uint8_t)((h->flags & of_mapping) | (f->flags & ~of_mapping));
 	h->rem_addr = f->rem_addr;
 	h->rem_port = f->rem_port;
+	h->hairpin = f->hairpin;
 	h->state = f->state;
 	h->seen_s = f->seen_s;
 	h->pkts_out = f->pkts_out;

@@ -57,8 +57,8 @@ struct flow {
 	};
 	be32_t rem_addr;
 	be16_t rem_port; // ICMP: 0
+	uint8_t hairpin; // 1: the remote is an external address of ours, so it sends from inside alone
 	uint8_t state; // enum cgn_session_state
-	uint8_t reserved;
 	uint32_t seen_s; // last packet that refreshed the session; written at most once a second
 	uint32_t link; // head: last outbound packet of the mapping, s; further: its head's number
 	uint64_t pkts_out, pkts_in, bytes_out, bytes_in; // IP bytes
@@ -182,6 +182,7 @@ struct flow_new {
 	uint16_t policy;
 	uint8_t state;
 	uint8_t flags; // FLOW_SYN_*, FLOW_INBOUND, FLOW_STATIC
+	bool hairpin;
 	uint32_t seen_s, now_s; // seen: where the session's timer starts
 };
 

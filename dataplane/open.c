@@ -329,7 +329,7 @@ void open_inbound(struct worker *w, struct pkt *p)
 	head = flow_find_in(t, p->key);
 	if (head != FLOW_NONE)
 		record = flow_find_session(t, head, p->remote);
-	// of a session that is there it is not asked, here or on the fast path
+	// the source of a session that is there was asked when it was made; translate_in() knows hairpins
 	if (record == FLOW_NONE && source_refused(w, p, true))
 		return;
 	if (head == FLOW_NONE &&

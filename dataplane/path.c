@@ -26,7 +26,8 @@ static void list_add(struct list *l, unsigned i)
 	l->at[l->n++] = (uint16_t)i;
 }
 
-// Adds the places of `more` to `to`, both ascending: those opened from here keep their order.
+// Adds the places of `more` to `to`, both ascending: what is opened is so in the order of the batch. There
+// those that fast.c has looked up come first, and what it left behind follows.
 static void list_merge(struct list *to, const struct list *more)
 {
 	unsigned at = to->n + more->n, i = to->n, j = more->n;
@@ -330,6 +331,16 @@ uint32_t translate_ident(struct worker *w, struct pkt *p, uint32_t record)
 	if (cgn_unlikely(p->flags & PKT_FIRST))
 		frag_translated(w, p, record, source, id);
 	return diff;
+}
+
+bool translate_spoofed(struct worker *w, struct pkt *p, struct flow *f)
+{
+	if (!snapshot_source_bad(w->snapshot, ntohl(p->ip->src))) {
+		f->hairpin = 0;
+		return false;
+	}
+	pkt_drop(w, p, CGN_DROP_IP_SOURCE);
+	return true;
 }
 
 void translate_out_odd(struct worker *w, struct pkt *p, const struct hop *hop)

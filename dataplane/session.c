@@ -17,6 +17,12 @@ static uint8_t first_state(uint8_t proto, uint8_t tcp_flags)
 	return tcp_flags & TCP_SYN ? CGN_SESSION_INIT : CGN_SESSION_TRANSITORY;
 }
 
+// A remote inside, behind an external address of ours.
+static bool is_hairpin(const struct worker *w, uint64_t remote)
+{
+	return DEST_KIND(dest_lookup(w->snapshot, ntohl((be32_t)remote))) == DEST_POOL;
+}
+
 static uint8_t first_flags(uint8_t proto, uint8_t tcp_flags, bool inbound)
 {
 	uint8_t flags = inbound ? FLOW_INBOUND : 0;
@@ -183,6 +189,7 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 		.policy = (uint16_t)(policy - w->snapshot->policy),
 		.state = first_state(proto, tcp_flags),
 		.flags = first_flags(proto, tcp_flags, false),
+		.hairpin = is_hairpin(w, remote),
 		.seen_s = w->now_s,
 		.now_s = w->now_s,
 	};
@@ -268,6 +275,7 @@ enum cgn_drop session_open_static(struct worker *w, const struct snapshot_policy
 		.policy = policy_index(w, policy),
 		.state = first_state(proto, tcp_flags),
 		.flags = (uint8_t)(first_flags(proto, tcp_flags, inbound) | FLOW_STATIC),
+		.hairpin = is_hairpin(w, remote),
 		.seen_s = w->now_s,
 		.now_s = w->now_s,
 	};
@@ -296,6 +304,7 @@ static enum cgn_drop static_add(struct worker *w, const struct snapshot_policy *
 		.policy = policy_index(w, policy),
 		.state = first_state(proto, tcp_flags),
 		.flags = (uint8_t)(first_flags(proto, tcp_flags, inbound) | FLOW_STATIC),
+		.hairpin = is_hairpin(w, remote),
 		.seen_s = w->now_s,
 		.now_s = w->now_s,
 	};
@@ -331,6 +340,7 @@ enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy
 		.policy = (uint16_t)(policy - w->snapshot->policy),
 		.state = state,
 		.flags = first_flags(f->proto, tcp_flags, inbound),
+		.hairpin = is_hairpin(w, remote),
 		.seen_s = inbound ? inbound_seen(w, policy->config, head, remote, state) : w->now_s,
 		.now_s = w->now_s,
 	};

@@ -124,16 +124,22 @@ static inline void translate_out(struct worker *w, struct pkt *p, uint32_t recor
 	}
 }
 
+// From outside, with the source of a hairpin's remote. True: it is spoofed, p is gone. (It is not when
+// the address has been taken out of the pools since.) In path.c.
+bool translate_spoofed(struct worker *w, struct pkt *p, struct flow *f);
+
 // Inbound packet p of session `record`. Takes the mbuf.
 static inline void translate_in(struct worker *w, struct pkt *p, uint32_t record)
 {
-	const struct flow *f = &w->flows.flow[record];
+	struct flow *f = &w->flows.flow[record];
 	const bool hairpin = p->flags & PKT_HAIRPIN;
 	struct ipv4 *ip = p->ip;
 	struct hop hop = forward_hop_in(w, f->int_addr);
 	struct l4_layout at = l4_layout_of(f->proto);
 	uint32_t diff = csum_diff32(ip->dst, f->int_addr);
 
+	if (cgn_unlikely(f->hairpin && !hairpin && translate_spoofed(w, p, f)))
+		return;
 	if (translate_refused(w, p, &hop, !hairpin))
 		return;
 	translate_state(w, record, p, false);

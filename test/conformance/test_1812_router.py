@@ -13,6 +13,7 @@ ERROR_MAX = 576
 BYPASSED = host("198.51.100.200")
 WITH_BYPASS = [{"name": "direct", "match": {"destination": [f"{BYPASSED}/32"]}, "action": "bypass"},
                {"name": "home", "match": {"source": ["100.64.0.0/10"]}}]
+NOP = b"\x01\x01\x01\x00"
 LSRR = bytes((131, 7, 4, 198, 51, 100, 9, 0))
 SSRR = bytes((137, 7, 4, 198, 51, 100, 9, 0))
 RECORD_ROUTE = bytes((7, 11, 4)) + bytes(8) + b"\x01"
@@ -434,6 +435,20 @@ def test_R1812_5_3_7_nobody_else_sends_from_our_addresses(nat, ours):
     x = src(nat.out(udp(I(5000), S1(80))))
     nat.refuse_out(udp(ours(5000), S1(80)), "IP_SOURCE")
     nat.refuse_in(udp(ours(80), x), "IP_SOURCE")
+
+
+@pytest.mark.parametrize("make", [udp, tcp, lambda a, b: udp(a, b, options=NOP)])
+def test_R1812_5_3_7_not_even_where_a_hairpin_has_a_session(nat, make):
+    """Its remote is an address of ours: it sends from inside, nobody from outside has it."""
+    j = src(nat.out(make(J(6000), S1(80))))
+    i = src(nat.hairpin(make(I(5000), j)))  # I's first session, a further one of J's
+    nat.hairpin(make(J(6000), i))
+    before = nat.sessions()
+    nat.refuse_in(make(j, i), "IP_SOURCE")
+    nat.refuse_in(make(i, j), "IP_SOURCE")
+    assert nat.sessions() == before
+    nat.hairpin(make(I(5000), j))  # those inside go on
+    nat.hairpin(make(J(6000), i))
 
 
 # ---- RFC 1624, RFC 768: checksums

@@ -132,6 +132,118 @@ static void a_router_outside_may_be_numbered_like_the_inside(void **state)
 	assert_error(e, 11, 0, NEAR_ALICE, ALICE, with_ttl(udp(at(ALICE, 5000), at(S1, 53)), 63));
 }
 
+// Packets of a session from outside whose remote is one of our own addresses, in every form that finds
+// its session another way: nothing of it may come in, and nothing may change.
+static void refuse_spoofed(struct frame f)
+{
+	refuse_in(f, CGN_DROP_IP_SOURCE); // fast.c
+	refuse_in(with_options(f, "\1\1\1\0", 4), CGN_DROP_IP_SOURCE); // path.c
+	refuse_in(with_ttl(f, 1), CGN_DROP_IP_SOURCE); // and no answer to it
+	refuse_in(part(f, 0, 24), CGN_DROP_IP_SOURCE); // frag.c
+	refuse_in(part(f, 24, frame_l4_len(&f)), CGN_DROP_IP_SOURCE);
+}
+
+// The sessions of a hairpin have remotes of ours, which send from inside
+static void the_session_of_a_hairpin_is_not_open_to_the_outside(void **state)
+{
+	struct endpoint a, b, t;
+
+	BED();
+	b = source_of(pass_out(udp(at(BOB, 6000), at(S1, 53))));
+	a = source_of(hairpin(udp(at(ALICE, 5000), b))); // a mapping's first session
+	hairpin(udp(at(BOB, 6000), a)); // and a further one
+	refuse_spoofed(udp(b, a));
+	refuse_spoofed(udp(a, b));
+	t = source_of(pass_out(tcp(at(BOB, 80), at(S1, 53), TCP_SYN)));
+	a = source_of(hairpin(tcp(at(ALICE, 5000), t, TCP_SYN)));
+	hairpin(tcp(at(BOB, 80), a, TCP_SYN | TCP_ACK));
+	hairpin(tcp(at(ALICE, 5000), t, TCP_ACK));
+	refuse_spoofed(tcp(t, a, TCP_ACK));
+	refuse_spoofed(tcp(a, t, TCP_RST)); // ends no connection
+	refuse_spoofed(tcp(t, a, TCP_RST | TCP_ACK));
+	hairpin(tcp(at(ALICE, 5000), t, TCP_ACK)); // those inside go on
+	hairpin(udp(at(BOB, 6000), source_of(hairpin(udp(at(ALICE, 5000), b)))));
+}
+
+static uint64_t packets_in(void)
+{
+	const struct flow_table *t = &bed.worker[0]->flows;
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < t->top; i++)
+		n += t->flow[i].proto ? t->flow[i].pkts_in : 0;
+	return n;
+}
+
+// Hairpins first or last, the others of the mapping are as quick as ever, whichever moves into its head
+static void other_sessions_of_a_hairpins_mapping_are(void **state)
+{
+	struct endpoint a, b;
+
+	BED(.more = "timeouts: {udp: 120}");
+	b = source_of(pass_out(udp(at(BOB, 6000), at(S1, 53))));
+	a = source_of(hairpin(udp(at(ALICE, 5000), b)));
+	pass_out(udp(at(ALICE, 5000), at(S1, 53)));
+	pass_in(udp(at(S1, 53), a));
+	pass_in(udp(at(S2, 53), a));
+	refuse_spoofed(udp(b, a));
+	assert_int_equal(packets_in(), 3);
+	bed_wait(100);
+	pass_out(udp(at(ALICE, 5000), at(S1, 53)));
+	bed_wait(30); // the hairpin, which was first, and S2 are gone
+	assert_int_equal(gauge(sessions), 1);
+	pass_in(udp(at(S1, 53), a));
+	b = source_of(hairpin(udp(at(BOB, 6000), a)));
+	hairpin(udp(at(ALICE, 5000), b));
+	bed_wait(100);
+	hairpin(udp(at(ALICE, 5000), b));
+	hairpin(udp(at(BOB, 6000), a));
+	bed_wait(30); // only it is left: it has moved into the head
+	assert_int_equal(gauge(sessions), 2);
+	refuse_spoofed(udp(b, a));
+	refuse_spoofed(udp(a, b));
+	hairpin(udp(at(BOB, 6000), a));
+}
+
+// One-to-one addresses hairpin, too, by every protocol
+static void nor_is_that_of_a_static_mapping(void **state)
+{
+	const uint32_t whole = 0xcb0071c8;
+	uint32_t g;
+
+	BED(.policies = ANY_SOURCE,
+		.more = "static-mappings: [{name: whole, internal: 100.64.0.10, external: 203.0.113.200}]");
+	const struct endpoint a = source_of(hairpin(udp(at(ALICE, 5000), at(whole, 53)))),
+			      e = source_of(hairpin(echo(at(ALICE, 7), whole)));
+
+	hairpin(udp(at(0x6440000a, 53), a));
+	hairpin(echo_reply(0x6440000a, e));
+	refuse_spoofed(udp(at(whole, 53), a));
+	refuse_spoofed(udp(a, at(whole, 53)));
+	refuse_in(echo(e, whole), CGN_DROP_IP_SOURCE);
+	refuse_in(echo_reply(whole, e), CGN_DROP_IP_SOURCE);
+	g = src_of(hairpin(ip_packet(ALICE, whole, 47, 20)));
+	refuse_in(ip_packet(g, whole, 47, 20), CGN_DROP_IP_SOURCE);
+	refuse_in(ip_packet(whole, g, 47, 20), CGN_DROP_IP_SOURCE);
+}
+
+static void nor_across_workers(void **state)
+{
+	unsigned crossed = 0;
+
+	BED(.workers = 3, .spread = true);
+	for (unsigned i = 0; i < 12; i++) {
+		const struct endpoint x = source_of(pass_out(udp(at(ALICE + i, 80), at(S1, 53))));
+		const struct endpoint y = source_of(hairpin(udp(at(ALICE + 100 + 7 * i, 80), x)));
+
+		refuse_spoofed(udp(y, x));
+		refuse_spoofed(udp(x, y));
+		crossed += steer_external(bed.worker[0]->snapshot, x.address, x.port) !=
+			steer_external(bed.worker[0]->snapshot, y.address, y.port);
+	}
+	assert_true(crossed);
+}
+
 #define TWICE \
 	"mtu: 1400, addresses: [192.0.2.2/24], routes: [{prefix: 0.0.0.0/0, via: 192.0.2.1}, " \
 	"{prefix: 100.64.0.4/31, via: 192.0.2.1}]"
@@ -190,5 +302,7 @@ BED_MAIN(TEST(bad_sources_get_nothing_from_inside), TEST(bad_sources_get_nowhere
 	TEST(a_source_that_is_not_routed_inside_gets_no_block),
 	TEST(a_source_of_no_policy_is_counted_there),
 	TEST(a_source_that_is_inside_gets_nowhere_from_outside),
-	TEST(a_router_outside_may_be_numbered_like_the_inside),
+	TEST(the_session_of_a_hairpin_is_not_open_to_the_outside),
+	TEST(other_sessions_of_a_hairpins_mapping_are), TEST(nor_is_that_of_a_static_mapping),
+	TEST(nor_across_workers), TEST(a_router_outside_may_be_numbered_like_the_inside),
 	TEST(an_address_may_be_inside_and_outside))

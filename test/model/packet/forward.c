@@ -304,7 +304,9 @@ void inbound(struct packet *p)
 	uint32_t internal;
 	uint16_t port;
 
-	if (s) {
+	if (s &&
+		(p->hairpin ||
+			!is_bad_source(p->their))) { // it was asked when the session was made
 		translate_in(p, s);
 		return;
 	}
