@@ -282,7 +282,7 @@ static void check_match(struct report *r, struct node *match, const struct cgn_p
 static void check_policies(struct report *r, struct node *root, struct cgn_config *c)
 {
 	static const char *const translate_only[] = {
-		"pool", "filtering", "hairpin", "portless-protocols", "limits"};
+		"pool", "filtering", "hairpin", "inbound-refresh", "portless-protocols", "limits"};
 	const struct node *list = node_get(root, "policies");
 	bool is_used[CGN_POOLS_MAX] = {false};
 	const char *catch_all = NULL;

@@ -215,6 +215,7 @@ static void write_policy(json_t *sections, const struct cgn_config *c, const str
 	put(s, "filtering.udp", "%s", filterings[p->filtering_udp]);
 	put(s, "filtering.tcp", "%s", filterings[p->filtering_tcp]);
 	put(s, "hairpin", "%s", bool_name(p->hairpin));
+	put(s, "inbound-refresh", "%s", bool_name(p->inbound_refresh));
 	put_portless(s, p->portless);
 	put(s, "limits.sessions", "%u", p->limit_sessions);
 	put(s, "limits.new-sessions-per-second", "%u", p->limit_new_sessions_per_s);

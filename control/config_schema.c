@@ -535,6 +535,7 @@ static void read_policy(struct report *r, struct node *n, void *item)
 		{"pool", read_pool_name},
 		{"filtering", read_filtering},
 		{"hairpin", value_bool, offsetof(struct cgn_policy, hairpin)},
+		{"inbound-refresh", value_bool, offsetof(struct cgn_policy, inbound_refresh)},
 		{"portless-protocols", read_portless},
 		{"limits", read_limits},
 	};

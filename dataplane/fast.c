@@ -208,7 +208,7 @@ inlined bool rewrite(struct burst *b, struct rte_mbuf *m, struct ipv4 *ip, unsig
 		cgn_unlikely(tcp_matters(f->state, (uint8_t)tcp_flags) || tcp_unanswered(f->flags)))
 		fast_tcp(w, (uint32_t)(f - b->flows->flow), ip, (uint16_t)ip_len,
 			(uint8_t)tcp_flags, !inbound);
-	else if (!inbound || is_tcp) // RFC 4787 REQ-6
+	else if (!inbound || (f->flags & FLOW_REFRESHED_IN)) // RFC 4787 REQ-6
 		f->seen_s = now_s;
 	if (inbound) {
 		f->pkts_in++;

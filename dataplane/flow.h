@@ -39,6 +39,7 @@ enum {
 	FLOW_INBOUND = 1 << 4, // the session was opened from outside
 	FLOW_UNSETTLED = 1 << 5, // a head that is not in the inbound index (flow_settle())
 	FLOW_STATIC = 1 << 6, // of a static mapping: no subscriber, no block, no limits
+	FLOW_REFRESHED_IN = 1 << 7, // by packets from outside, too: TCP, or inbound-refresh
 };
 
 // The hot line: everything a packet needs.
@@ -181,7 +182,7 @@ struct flow_new {
 	uint16_t held_port; // of portless ones
 	uint16_t policy;
 	uint8_t state;
-	uint8_t flags; // FLOW_SYN_*, FLOW_INBOUND, FLOW_STATIC
+	uint8_t flags; // FLOW_SYN_*, FLOW_INBOUND, FLOW_STATIC, FLOW_REFRESHED_IN
 	bool hairpin;
 	uint32_t seen_s, now_s; // seen: where the session's timer starts
 };

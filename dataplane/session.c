@@ -23,12 +23,15 @@ static bool is_hairpin(const struct worker *w, uint64_t remote)
 	return DEST_KIND(dest_lookup(w->snapshot, ntohl((be32_t)remote))) == DEST_POOL;
 }
 
-static uint8_t first_flags(uint8_t proto, uint8_t tcp_flags, bool inbound)
+// `policy`: NULL for a static mapping's session from outside.
+static uint8_t first_flags(uint8_t proto, const struct snapshot_policy *policy, bool inbound)
 {
 	uint8_t flags = inbound ? FLOW_INBOUND : 0;
 
 	if (proto == CGN_PROTO_TCP)
-		flags |= inbound ? FLOW_SYN_IN : FLOW_SYN_OUT;
+		flags |= FLOW_REFRESHED_IN | (inbound ? FLOW_SYN_IN : FLOW_SYN_OUT);
+	else if (policy && policy->config->inbound_refresh)
+		flags |= FLOW_REFRESHED_IN;
 	return flags;
 }
 
@@ -188,7 +191,7 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 		.sub = sub,
 		.policy = (uint16_t)(policy - w->snapshot->policy),
 		.state = first_state(proto, tcp_flags),
-		.flags = first_flags(proto, tcp_flags, false),
+		.flags = first_flags(proto, policy, false),
 		.hairpin = is_hairpin(w, remote),
 		.seen_s = w->now_s,
 		.now_s = w->now_s,
@@ -221,7 +224,7 @@ static uint32_t knock_seen(const struct worker *w, uint32_t head, uint8_t state)
 }
 
 // An inbound UDP session must not outlive the mapping (RFC 4787 REQ-6): it starts where the last
-// outbound packet was. With address-dependent filtering that packet is one to its own address, or the
+// outbound packet was, but where inbound packets refresh, too. With address-dependent filtering that packet is one to its own address, or the
 // remote could keep itself let in for ever; so that of TCP, until the inside answers, starts there, too.
 static uint32_t inbound_seen(const struct worker *w, const struct cgn_policy *policy, uint32_t head,
 	uint64_t remote, uint8_t state)
@@ -233,6 +236,8 @@ static uint32_t inbound_seen(const struct worker *w, const struct cgn_policy *po
 			? w->flows.flow[head].link
 			: knock_seen(w, head, state);
 	}
+	if (policy->inbound_refresh)
+		return w->now_s;
 	if (policy->filtering_udp == CGN_FILTER_ADDRESS_DEPENDENT)
 		record = flow_find_address(&w->flows, head, (be32_t)remote);
 	return record == FLOW_NONE ? w->flows.flow[head].link : w->flows.flow[record].seen_s;
@@ -274,7 +279,7 @@ enum cgn_drop session_open_static(struct worker *w, const struct snapshot_policy
 		.sub = SUBSCRIBER_NONE,
 		.policy = policy_index(w, policy),
 		.state = first_state(proto, tcp_flags),
-		.flags = (uint8_t)(first_flags(proto, tcp_flags, inbound) | FLOW_STATIC),
+		.flags = (uint8_t)(first_flags(proto, policy, inbound) | FLOW_STATIC),
 		.hairpin = is_hairpin(w, remote),
 		.seen_s = w->now_s,
 		.now_s = w->now_s,
@@ -303,7 +308,7 @@ static enum cgn_drop static_add(struct worker *w, const struct snapshot_policy *
 		.remote = remote,
 		.policy = policy_index(w, policy),
 		.state = first_state(proto, tcp_flags),
-		.flags = (uint8_t)(first_flags(proto, tcp_flags, inbound) | FLOW_STATIC),
+		.flags = (uint8_t)(first_flags(proto, policy, inbound) | FLOW_STATIC),
 		.hairpin = is_hairpin(w, remote),
 		.seen_s = w->now_s,
 		.now_s = w->now_s,
@@ -339,7 +344,7 @@ enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy
 		.remote = remote,
 		.policy = (uint16_t)(policy - w->snapshot->policy),
 		.state = state,
-		.flags = first_flags(f->proto, tcp_flags, inbound),
+		.flags = first_flags(f->proto, policy, inbound),
 		.hairpin = is_hairpin(w, remote),
 		.seen_s = inbound ? inbound_seen(w, policy->config, head, remote, state) : w->now_s,
 		.now_s = w->now_s,

@@ -35,8 +35,9 @@ static inline void translate_state(
 			translate_tcp_slow(w, record, p, outbound);
 		if (cgn_unlikely(f->seen_s != w->now_s) && !tcp_unanswered(f->flags))
 			f->seen_s = w->now_s;
-	} else if (outbound && cgn_unlikely(f->seen_s != w->now_s)) {
-		f->seen_s = w->now_s; // only outbound packets refresh (RFC 4787 REQ-6)
+	} else if (outbound || (f->flags & FLOW_REFRESHED_IN)) { // RFC 4787 REQ-6
+		if (cgn_unlikely(f->seen_s != w->now_s))
+			f->seen_s = w->now_s;
 	}
 	if (outbound) {
 		struct flow *head = f->flags & FLOW_HEAD ? f : &w->flows.flow[f->link];

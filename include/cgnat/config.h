@@ -131,6 +131,7 @@ struct cgn_policy {
 	uint16_t pool; // index; only with CGN_TRANSLATE
 	enum cgn_filtering filtering_udp, filtering_tcp;
 	bool hairpin;
+	bool inbound_refresh; // packets from outside keep UDP, ICMP and portless sessions alive, too
 	uint8_t portless; // set of cgn_portless_bit(): translated by address alone
 	uint32_t limit_sessions; // per subscriber, 0 = none
 	uint32_t limit_new_sessions_per_s; // per subscriber, 0 = none

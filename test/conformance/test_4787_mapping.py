@@ -132,6 +132,22 @@ def test_R4787_6a_inbound_packets_do_not(nat):
     assert nat.mappings() == []
 
 
+def test_R4787_6a_unless_the_policy_says_so(start):
+    """inbound-refresh: packets of a remote keep the session with it alive, a stranger's, too."""
+    nat = start(policy={"inbound-refresh": True})
+    p = nat.out(udp(I(5000), S1(80)))
+    for _ in range(4):
+        nat.wait(UDP_S - 1)
+        assert dst(nat.in_(answer(p))) == I(5000)
+    for _ in range(4):
+        assert dst(nat.in_(udp(S2(7), src(p)))) == I(5000)
+        nat.wait(UDP_S - 1)
+    assert len(nat.sessions()) == 1
+    nat.wait(4)
+    nat.refuse_in(answer(p), "NO_MAPPING")
+    assert nat.mappings() == []
+
+
 def test_R4787_7_an_address_inside_and_outside_is_refused_in_the_configuration(start):
     with pytest.raises(Refused, match="inside|internal|overlaps"):
         start(outside={"addresses": ["10.255.0.9/24"], "routes": []})

@@ -48,8 +48,10 @@ def test_R7857_6_what_is_open_for_tcp_is_not_open_for_udp(nat):
     assert dst(nat.in_(tcp(S2(80), x, "S"))) == I(5000)
 
 
-def test_R7857_7_packets_that_filtering_refuses_keep_nothing_alive(start):
-    nat = start(policy={"filtering": {"udp": ADF, "tcp": ADF}})
+@pytest.mark.parametrize("inbound_refresh", [False, True])
+def test_R7857_7_packets_that_filtering_refuses_keep_nothing_alive(start, inbound_refresh):
+    """Not even where inbound packets refresh."""
+    nat = start(policy={"filtering": {"udp": ADF, "tcp": ADF}, "inbound-refresh": inbound_refresh})
     u, t = src(nat.out(udp(I(5000), S1(80)))), src(nat.out(tcp(I(5000), S1(80))))
     for second in range(0, 300, 10):
         nat.refuse_in(udp(S2(80), u), "FILTERED")

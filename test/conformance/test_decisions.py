@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nat import POOL, S1, S2, I, J, Refused
-from packets import UNREACHABLE, answer, dst, error_of, fragments, reassembled, src, tcp, udp
+from packets import UNREACHABLE, answer, dst, echo, error_of, fragments, reassembled, src, tcp, udp
 
 HOLD_S = 120
 
@@ -42,6 +42,28 @@ def test_D4_a_stranger_keeps_no_udp_mapping_alive_but_any_segment_a_connection(n
         nat.wait(7439)
         nat.in_(tcp(S1(80), t, "A"))
     assert nat.state() == "established"
+
+
+def test_D4_a_policy_may_let_inbound_packets_refresh(start):
+    """Each for itself; queries, too. A connection's timers are as ever."""
+    nat = start(policies=[{"name": "refreshed", "match": {"source": [I]}, "inbound-refresh": True},
+                          {"name": "others", "match": {"source": ["100.64.0.0/10"]}}])
+    u, v = nat.out(udp(I(5000), S1(80))), nat.out(udp(J(5000), S1(80)))
+    q, r = nat.out(echo(I(7), S1)), nat.out(echo(J(7), S1))
+    for _ in range(10):
+        nat.wait(59)
+        nat.in_(answer(u))
+        nat.in_(answer(q))
+        if nat.mappings(subscriber=J, protocol="icmp"):
+            nat.in_(answer(r))
+        if nat.mappings(subscriber=J, protocol="udp"):
+            nat.in_(answer(v))
+    assert {m["internal"] for m in nat.mappings()} == {f"{I}:5000", f"{I}:7"}
+    nat.out(tcp(I(5000), S1(80)))
+    nat.wait(239)
+    assert nat.sessions(protocol="tcp")
+    nat.wait(4)
+    assert not nat.sessions(protocol="tcp")
 
 
 # ---- D11

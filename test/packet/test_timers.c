@@ -49,6 +49,55 @@ static void outbound_packets_refresh_a_service_and_inbound_ones_do_not(void **st
 	assert_int_equal(gauge(mappings), 0);
 }
 
+#define REFRESHED \
+	"  - {name: not, match: {destination: [198.51.100.2]}, pool: p}\n" \
+	"  - {name: home, match: {source: [100.64.0.0/10]}, pool: p, inbound-refresh: true," \
+	" portless-protocols: [gre]}"
+
+// RFC 4787 REQ-6: only where the policy of the session says so, on whichever path its packets are
+static void inbound_packets_refresh_by_policy_alone(void **state)
+{
+	struct endpoint x, e;
+	uint32_t g;
+
+	BED(.policies = REFRESHED);
+	x = source_of(pass_out(udp(client, at(S1, 53))));
+	pass_out(udp(client, at(S2, 53)));
+	e = source_of(pass_out(echo(at(ALICE, 7), S1)));
+	g = source_of(pass_out(ip_packet(ALICE, S1, 47, 20))).address;
+	for (unsigned i = 0; i < 20; i++) {
+		bed_wait(59);
+		if (i < 5)
+			pass_in(udp(at(S2, 53), x));
+		pass_in(i % 2 ? udp(at(S1, 53), x)
+			      : with_options(udp(at(S1, 53), x), "\1\1\1\0", 4));
+		pass_in(echo_reply(S1, e));
+		pass_in(ip_packet(S1, g, 47, 20));
+	}
+	assert_int_equal(gauge(sessions), 3); // S2's, of the first policy, has gone
+	bed_wait(298);
+	assert_int_equal(gauge(sessions), 2); // the echo's, too
+	bed_wait(4);
+	assert_int_equal(gauge(sessions), 0);
+}
+
+// One that is opened from outside begins with its first packet then, and moves into the head as it is
+static void a_stranger_may_keep_such_a_mapping_alive(void **state)
+{
+	struct endpoint x;
+
+	BED(.policies = REFRESHED);
+	x = source_of(pass_out(udp(client, at(S1, 53))));
+	bed_wait(200);
+	pass_in(udp(at(S1 + 7, 9), x));
+	for (unsigned i = 0; i < 3; i++) {
+		bed_wait(298);
+		assert_int_equal(gauge(sessions), 1);
+		pass_in(udp(at(S1 + 7, 9), x));
+	}
+	all_gone_after(300);
+}
+
 // A session is as short as its own port says; the mapping is as long as its longest session.
 static void sessions_of_one_mapping_have_their_own(void **state)
 {
@@ -211,6 +260,8 @@ static void so_many_ports_rest_and_no_more(void **state)
 
 BED_MAIN(TEST(a_udp_service_has_its_timeout),
 	TEST(outbound_packets_refresh_a_service_and_inbound_ones_do_not),
+	TEST(inbound_packets_refresh_by_policy_alone),
+	TEST(a_stranger_may_keep_such_a_mapping_alive),
 	TEST(sessions_of_one_mapping_have_their_own), TEST(a_session_from_outside_is_of_no_service),
 	TEST(a_tcp_service_changes_the_established_timeout_only),
 	TEST(closed_tcp_ports_do_not_rest_if_so_wanted), TEST(closed_tcp_ports_rest_by_default),

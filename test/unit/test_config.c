@@ -275,6 +275,7 @@ static void the_minimal_file_has_every_default(void **state)
 	assert_int_equal(policy->filtering_udp, CGN_FILTER_ENDPOINT_INDEPENDENT); // RFC 6888 REQ-7
 	assert_int_equal(policy->filtering_tcp, CGN_FILTER_ENDPOINT_INDEPENDENT);
 	assert_true(policy->hairpin); // RFC 4787 REQ-9
+	assert_false(policy->inbound_refresh); // RFC 4787 REQ-6
 	assert_int_equal(policy->limit_sessions, 0);
 	assert_int_equal(policy->limit_new_sessions_per_s, 0);
 	outcome_fini(&o);
@@ -435,7 +436,7 @@ static void values_other_than_the_defaults_are_taken(void **state)
 		"pools: [{name: a, addresses: [203.0.113.0/28], first-block-reserve: 25}]\n"
 		"policies:\n"
 		"- {name: all, filtering: {udp: address-dependent, tcp: address-and-port-dependent},\n"
-		"   portless-protocols: [gre, 6in4],\n"
+		"   portless-protocols: [gre, 6in4], inbound-refresh: true,\n"
 		"   limits: {sessions: 1, new-sessions-per-second: 2, mappings: 3, "
 		"sessions-per-mapping: 4}}\n"
 		"runtime: {main-lcore: 5, worker-lcores: [127, 1-3], share-cpus: true, hugepages: "
@@ -489,6 +490,7 @@ static void values_other_than_the_defaults_are_taken(void **state)
 	assert_int_equal(c->policies[0].limit_sessions, 1);
 	assert_int_equal(c->policies[0].limit_new_sessions_per_s, 2);
 	assert_int_equal(c->policies[0].limit_mappings, 3);
+	assert_true(c->policies[0].inbound_refresh);
 	assert_int_equal(c->policies[0].portless, cgn_portless_bit(47) | cgn_portless_bit(41));
 	assert_int_equal(c->policies[0].limit_sessions_per_mapping, 4);
 	assert_true(c->tcp_midstream_forward);

@@ -111,6 +111,8 @@ static void translate(struct random_config *c, struct random *r, const char *nam
 			filters[below(r, 3)]);
 	if (chance(r, 20))
 		ADD(c->policies, ", hairpin: false");
+	if (chance(r, 25))
+		ADD(c->policies, ", inbound-refresh: true");
 	if (chance(r, 50)) {
 		const char *comma = "";
 

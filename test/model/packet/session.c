@@ -127,7 +127,7 @@ void model_session_packet(struct session *s, struct packet *p, bool outbound)
 {
 	if (s->mapping->protocol == CGN_PROTO_TCP)
 		tcp_packet(s, p, outbound);
-	else if (outbound) // RFC 4787 REQ-6
+	else if (outbound || s->refreshed_in) // RFC 4787 REQ-6
 		s->seen_s = now_s();
 	if (outbound) {
 		s->mapping->last_out_s = now_s();
@@ -377,6 +377,7 @@ static struct session *session_new(
 	s->remote_port = p->their_port;
 	s->policy = policy < 0 ? NO_POLICY : (uint16_t)policy;
 	s->inbound = inbound;
+	s->refreshed_in = policy >= 0 && world.config->policies[policy].inbound_refresh;
 	s->seen_s = s->created_s = s->touched_s = now_s();
 	if (m->protocol == CGN_PROTO_TCP) {
 		s->state = l4_of(q)[13] & SYN ? CGN_SESSION_INIT : CGN_SESSION_TRANSITORY;
@@ -521,6 +522,8 @@ static void inbound_seen(struct session *s, const struct cgn_policy *policy, str
 			knock_seen(s, p);
 		return;
 	}
+	if (policy->inbound_refresh)
+		return;
 	s->seen_s = m->last_out_s;
 	if (policy->filtering_udp != CGN_FILTER_ADDRESS_DEPENDENT)
 		return;

@@ -26,6 +26,7 @@ struct session {
 	uint16_t policy; // NO_POLICY: static, opened from outside
 	enum cgn_session_state state;
 	bool inbound; // opened from outside
+	bool refreshed_in; // by packets from outside, too
 	bool syn_out, syn_in; // heard of either side
 	bool was_reset;
 	bool counts_unsure; // fragments may or may not have been counted, see fragment.c
