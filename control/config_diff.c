@@ -175,6 +175,7 @@ static void write_pool(json_t *sections, const struct cgn_pool *p)
 	put(s, "max-blocks", "%u", p->max_blocks);
 	put_ports(s, "reserved-ports", p->reserved, p->n_reserved);
 	put(s, "first-block-reserve", "%u", p->first_block_reserve);
+	put(s, "soft-app", "%s", bool_name(p->soft_app));
 	if (p->allocation == CGN_ALLOCATION_DETERMINISTIC)
 		write_deterministic(s, p);
 }

@@ -360,6 +360,7 @@ static void read_pool(struct report *r, struct node *n, void *item)
 		{"reserved-ports", read_reserved},
 		{"deterministic", deterministic_read, AT(deterministic)},
 		{"first-block-reserve", value_u16, AT(first_block_reserve), 0, 100},
+		{"soft-app", value_bool, AT(soft_app)},
 	};
 #undef AT
 	struct cgn_pool *p = item;

@@ -40,6 +40,18 @@ void lease_subscriber_drop(struct worker *w, uint32_t sub)
 
 // ---- blocks of a subscriber
 
+// May it have blocks of other addresses when its own has no free one? (RFC 7857 4)
+static bool is_soft(const struct worker *w, const struct subscriber *s)
+{
+	return w->snapshot->config->pools[s->pool].soft_app;
+}
+
+// Has it an address, or may it still get any?
+static bool is_tied(const struct subscriber *s)
+{
+	return s->preset != PORTBLOCK_NONE || s->n_lent || s->n_resting;
+}
+
 // The record that outlives the process (cgnat/blocks.h).
 static struct cgn_block_record *memory_of(struct worker *w, uint32_t block)
 {
@@ -91,7 +103,7 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 		w->subscribers.n_records < w->subscribers.n_active_max) // leave room for others
 		sub = lease_subscriber(w, subscriber, b->pool);
 	s = sub == SUBSCRIBER_NONE ? NULL : &w->subscribers.sub[sub];
-	if (s && (s->n_resting || s->preset != PORTBLOCK_NONE) && s->paired != b->address) {
+	if (s && is_tied(s) && s->paired != b->address && !is_soft(w, s)) {
 		sub = SUBSCRIBER_NONE;
 		s = NULL;
 	}
@@ -101,7 +113,8 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 		memory_of(w, block)->since = w->wall_offset_s + (int32_t)since_s;
 	if (!s)
 		return;
-	s->paired = b->address;
+	if (!is_tied(s))
+		s->paired = b->address;
 	w->blocks.block[block].next = s->resting;
 	s->resting = block;
 	s->n_resting++;
@@ -109,12 +122,14 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 
 static void lent_append(struct worker *w, struct subscriber *s, uint32_t block)
 {
+	const bool paired = w->blocks.block[block].address == s->paired;
 	uint32_t *link = &s->lent;
 
-	while (*link != PORTBLOCK_NONE) // at most max-blocks
+	// at most max-blocks; those of other addresses are behind, so that they drain first
+	while (*link != PORTBLOCK_NONE && !(paired && w->blocks.block[*link].address != s->paired))
 		link = &w->blocks.block[*link].next;
+	w->blocks.block[block].next = *link;
 	*link = block;
-	w->blocks.block[block].next = PORTBLOCK_NONE;
 	w->blocks.block[block].lent_at = (uint32_t)(w->wall_offset_s + w->now_s);
 	memory_note(w, block, CGN_BLOCK_LENT, s->address);
 	if (s->n_lent++ == 0) {
@@ -122,6 +137,7 @@ static void lent_append(struct worker *w, struct subscriber *s, uint32_t block)
 		w->counters.subscribers_created++;
 	}
 	w->counters.blocks_allocated++;
+	w->counters.blocks_unpaired += !paired;
 }
 
 static void list_unlink(struct worker *w, uint32_t *link, uint32_t block)
@@ -285,22 +301,45 @@ static bool first_blocks_remain(const struct worker *w, uint16_t pool)
 	return !per_cent || n_free > ((uint64_t)p->n_total * per_cent + 99) / 100;
 }
 
-// One more block: a resting one of its own with a free port, else a new one of the paired address.
-static enum cgn_drop grow(struct worker *w, struct subscriber *s, uint32_t sub, uint16_t max_blocks,
-	enum cgn_l4 l4, uint32_t *block)
+// A resting block of its own with a free port, better of its paired address.
+static uint32_t own_resting(const struct worker *w, const struct subscriber *s, enum cgn_l4 l4)
 {
-	uint32_t tries = 0;
+	uint32_t found = PORTBLOCK_NONE, tries = 0;
 
 	for (uint32_t b = s->resting; b != PORTBLOCK_NONE && tries < 64;
 		b = w->blocks.block[b].next, tries++) {
-		if (b != s->preset && portblock_has_free(&w->blocks, b, l4)) {
-			block_retake(w, s, b);
-			*block = b;
-			return CGN_DROP_COUNT;
-		}
+		if (b == s->preset || !portblock_has_free(&w->blocks, b, l4))
+			continue;
+		if (w->blocks.block[b].address == s->paired)
+			return b;
+		found = b;
 	}
-	if (s->preset == PORTBLOCK_NONE && !s->n_lent &&
-		!s->n_resting) { // nothing ties it to an address yet
+	return found;
+}
+
+// Soft pairing: an address with a free block, better one that it has blocks of already.
+static uint32_t other_address(struct worker *w, const struct subscriber *s)
+{
+	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
+		if (w->blocks.address[w->blocks.block[b].address].n_free)
+			return w->blocks.block[b].address;
+	}
+	return portblock_pick_address(&w->blocks, s->pool, &w->rng);
+}
+
+// One more block: a resting one of its own with a free port, else a new one of the paired address, or
+// by soft pairing of another.
+static enum cgn_drop grow(struct worker *w, struct subscriber *s, uint32_t sub, uint16_t max_blocks,
+	enum cgn_l4 l4, uint32_t *block)
+{
+	uint32_t address;
+
+	*block = own_resting(w, s, l4);
+	if (*block != PORTBLOCK_NONE) {
+		block_retake(w, s, *block);
+		return CGN_DROP_COUNT;
+	}
+	if (!is_tied(s)) {
 		s->paired = portblock_pick_address(&w->blocks, s->pool, &w->rng);
 		if (s->paired == PORTBLOCK_NONE)
 			return CGN_DROP_POOL_FULL;
@@ -311,9 +350,15 @@ static enum cgn_drop grow(struct worker *w, struct subscriber *s, uint32_t sub, 
 		return CGN_DROP_BLOCK_LIMIT;
 	if (n_overflow_lent(w, s, sub) && !first_blocks_remain(w, s->pool))
 		return CGN_DROP_FIRST_BLOCK_RESERVE;
-	*block = portblock_take(&w->blocks, s->paired, sub, &w->rng, w->now_s);
-	if (*block == PORTBLOCK_NONE)
-		return CGN_DROP_ADDRESS_FULL;
+	address = s->paired;
+	if (!w->blocks.address[address].n_free) {
+		if (!is_soft(w, s))
+			return CGN_DROP_ADDRESS_FULL;
+		address = other_address(w, s);
+		if (address == PORTBLOCK_NONE)
+			return CGN_DROP_POOL_FULL;
+	}
+	*block = portblock_take(&w->blocks, address, sub, &w->rng, w->now_s);
 	lent_append(w, s, *block);
 	return CGN_DROP_COUNT;
 }

@@ -102,6 +102,7 @@ struct cgn_pool {
 	uint16_t max_blocks; // per subscriber; deterministic: its preset ports count as one
 	struct cgn_port_range *reserved; // never given out; sorted, merged
 	uint32_t n_reserved;
+	bool soft_app; // a subscriber whose address has no free block gets one of another (RFC 7857 4)
 	uint16_t first_block_reserve; // per cent of the blocks that only first blocks may come from
 	struct cgn_deterministic deterministic;
 };

@@ -47,6 +47,9 @@
 	X(subscribers_created, "subscribers who got their first block") \
 	X(blocks_allocated, "port blocks lent to a subscriber; preset ones are not counted") \
 	X(blocks_released, "port blocks given back by a subscriber; preset ones are not counted") \
+	X(blocks_unpaired, \
+		"port blocks lent on another address than the subscriber's own (soft-app); in " \
+		"blocks_allocated, too") \
 	X(ports_reclaimed, "resting ports taken up again by the same internal endpoint") \
 	X(rests_cut_short, "ports whose hold-down ended early because too many rest") \
 	X(handoffs, "packets handed to the worker that owns them") \

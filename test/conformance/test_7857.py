@@ -26,6 +26,24 @@ def test_R7857_4_a_full_address_refuses_though_others_have_room(start, make):
     assert src(nat.out(make(J(5000), S1(80)))).address != seen.pop().address  # there was room
 
 
+@pytest.mark.parametrize("make", [udp, tcp, lambda a, b: echo(a, b.address)])
+def test_R7857_4_with_soft_app_another_address_helps_out(start, make):
+    nat = start(pool={"addresses": [f"{POOL[0]}-{POOL[1]}"], "soft-app": True, **TWO_BLOCKS}, workers=1)
+    seen = [src(nat.out(make(I(port), S1(80)))) for port in range(5000, 5192)]
+    assert len(set(seen)) == 192
+    assert len({x.address for x in seen[:128]}) == 1  # paired, as long as there is a port
+    assert len({x.address for x in seen[128:]}) == 1 and seen[0].address != seen[128].address
+    assert nat.drops()["ADDRESS_FULL"] == 0 and nat.counters()["blocks_unpaired"] == 1
+    for port, x in zip(range(5000, 5192), seen):  # one mapping for all remotes all the same
+        assert src(nat.out(make(I(port), S2(80)))) == x
+    for n in range(64):
+        nat.out(make(J(5000 + n), S1(80)))
+    p = make(J(6000), S1(80))
+    nat.put(nat.inside, p)  # now nothing is left anywhere
+    assert error_of(nat.one(nat.inside)) == (UNREACHABLE, 1)
+    assert nat.drops()["POOL_FULL"] == 1
+
+
 def test_R7857_5_udp_and_tcp_have_mappings_of_their_own(nat):
     ports = collections.Counter()
     for port in range(5000, 5032):

@@ -66,6 +66,12 @@ def test_D4_a_policy_may_let_inbound_packets_refresh(start):
     assert not nat.sessions(protocol="tcp")
 
 
+# ---- D13
+
+def test_D13_pairing_is_hard_unless_the_pool_says_otherwise(nat):
+    assert nat.config()["pools[p].soft-app"] == "false"
+
+
 # ---- D11
 
 def test_D11_a_block_given_back_rests_for_two_minutes(start):

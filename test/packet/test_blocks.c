@@ -143,6 +143,103 @@ static void a_full_paired_address_is_not_left_for_another(void **state)
 	assert_int_equal(gauge(pools[0].blocks_total), 4);
 }
 
+#define SOFT \
+	POOL("addresses: [203.0.113.1-203.0.113.3], ports: 1024-1055, block-size: 16, max-blocks: 6," \
+	     " soft-app: true")
+
+static struct endpoint map_of(uint8_t proto, uint32_t host, unsigned port)
+{
+	return proto == CGN_PROTO_TCP
+		? source_of(pass_out(tcp(at(host, port), at(S1, 53), TCP_SYN)))
+		: proto == CGN_PROTO_UDP ? source_of(pass_out(udp(at(host, port), at(S1, 53))))
+					 : source_of(pass_out(echo(at(host, port), S1)));
+}
+
+// RFC 7857 4, soft: another address when the paired one is full, for every protocol, to the last port
+static void soft_pairing_goes_on_with_another_address(void **state)
+{
+	static const uint8_t protos[] = {CGN_PROTO_UDP, CGN_PROTO_TCP, CGN_PROTO_ICMP};
+	uint32_t paired, second = 0;
+
+	BED(.pools = SOFT);
+	paired = map(ALICE, 5000).address;
+	for (unsigned i = 0; i < 96; i++) {
+		for (unsigned k = 0; k < 3; k++) {
+			const uint32_t x = map_of(protos[k], ALICE, 5000 + i).address;
+
+			if (i < 32)
+				assert_int_equal(x, paired);
+			else
+				assert_int_not_equal(x, paired);
+			if (i == 32)
+				second = k ? second : x;
+			if (i >= 32 && i < 64) // one after the other
+				assert_int_equal(x, second);
+			if (i >= 64)
+				assert_int_not_equal(x, second);
+		}
+	}
+	assert_int_equal(gauge(pools[0].ports_used), 3 * 96);
+	assert_int_equal(gauge(blocks), 6);
+	assert_int_equal(bed_sum().blocks_unpaired, 4);
+	refused(udp(at(ALICE, 6000), at(S1, 53)), CGN_DROP_BLOCK_LIMIT);
+	refused(udp(at(BOB, 6000), at(S1, 53)), CGN_DROP_POOL_FULL);
+	for (unsigned i = 0; i < 96; i++) { // mappings are as they were (RFC 4787 REQ-1)
+		const struct frame f = pass_out(udp(at(ALICE, 5000 + i), at(S2, 53)));
+
+		assert_true((source_of(f).address == paired) == (i < 32));
+		pass_in(udp(at(S2, 53), source_of(f)));
+	}
+}
+
+// One who comes second to a full pool is told, and the limit of blocks holds over all addresses
+static void soft_pairing_ends_with_the_pool(void **state)
+{
+	BED(.pools = POOL("addresses: [203.0.113.1-203.0.113.2], ports: 1024-1055, block-size: 16,"
+			  " max-blocks: 3, soft-app: true"));
+	for (unsigned i = 0; i < 48; i++)
+		map(ALICE, 5000 + i);
+	refused(udp(at(ALICE, 6000), at(S1, 53)), CGN_DROP_BLOCK_LIMIT);
+	for (unsigned i = 0; i < 16; i++)
+		map(BOB, 5000 + i);
+	refused(udp(at(BOB, 6000), at(S1, 53)), CGN_DROP_POOL_FULL);
+	assert_int_equal(own_drops(BOB, CGN_SUBSCRIBER_DROP_ADDRESS_FULL), 0);
+}
+
+// Ports of the paired address come first, also those of a block that was lent later; the other's drain
+static void soft_pairing_returns_to_the_paired_address(void **state)
+{
+	uint32_t paired;
+
+	BED(.pools = SOFT, .more = "timeouts: {hold-down: 0, udp: 120}");
+	paired = map(ALICE, 5000).address;
+	for (unsigned i = 1; i < 40; i++)
+		map(ALICE, 5000 + i);
+	assert_int_equal(bed_sum().blocks_unpaired, 1);
+	bed_wait(100);
+	map(ALICE, 5000); // one of the paired address goes on, and all of the other
+	for (unsigned i = 32; i < 40; i++)
+		assert_int_not_equal(map(ALICE, 5000 + i).address, paired);
+	bed_wait(30);
+	assert_int_equal(gauge(blocks), 2);
+	for (unsigned i = 0; i < 15; i++)
+		assert_int_equal(map(ALICE, 6000 + i).address, paired);
+	for (unsigned i = 15; i < 23; i++) // what it has is used up before it gets more
+		assert_int_not_equal(map(ALICE, 6000 + i).address, paired);
+	for (unsigned i = 23; i < 39; i++) // a newer block, of the paired address again
+		assert_int_equal(map(ALICE, 6000 + i).address, paired);
+	assert_int_equal(bed_sum().blocks_unpaired, 1);
+	bed_wait(100);
+	for (unsigned i = 25; i < 39; i++)
+		map(ALICE, 6000 + i);
+	map(ALICE, 6015); // of the other address
+	bed_wait(30);
+	assert_int_equal(gauge(blocks), 2); // the first one has gone
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(map(ALICE, 7000 + i).address, paired);
+	assert_int_not_equal(map(ALICE, 7002).address, paired);
+}
+
 static void the_subscriber_table_has_its_limit(void **state)
 {
 	BED(.subscribers = 2);
@@ -404,7 +501,8 @@ BED_MAIN(TEST(a_block_is_lent_at_the_first_packet),
 	TEST(udp_tcp_and_icmp_each_use_all_ports_of_a_block),
 	TEST(a_subscriber_has_one_external_address_for_everything),
 	TEST(a_full_paired_address_is_not_left_for_another),
-	TEST(the_subscriber_table_has_its_limit),
+	TEST(soft_pairing_goes_on_with_another_address), TEST(soft_pairing_ends_with_the_pool),
+	TEST(soft_pairing_returns_to_the_paired_address), TEST(the_subscriber_table_has_its_limit),
 	TEST(the_session_table_is_used_to_the_last_record),
 	TEST(sessions_from_outside_leave_room_for_subscribers),
 	TEST(a_subscriber_has_its_limit_of_sessions),

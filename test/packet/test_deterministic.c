@@ -334,6 +334,26 @@ static void first_block_reserve_is_about_overflow_blocks(void **state)
 	refused(udp(at(BOB, 6000), at(S1, 53)), CGN_DROP_FIRST_BLOCK_RESERVE);
 }
 
+// Overflow of another address, preset ports of one's own (RFC 7857 4)
+static void overflow_may_be_softly_paired(void **state)
+{
+	uint32_t own;
+
+	BED(.pools = POOL("203.0.113.1, 203.0.113.2",
+		    "ports: 2000-2031, block-size: 16, max-blocks: 4, soft-app: true, deterministic: {ports: 16}"),
+		.policies = POLICY("100.64.0.5, 100.64.0.6"));
+	own = map(ALICE, 5000).address;
+	for (unsigned i = 1; i < 32; i++)
+		assert_int_equal(map(ALICE, 5000 + i).address, own);
+	for (unsigned i = 32; i < 48; i++)
+		assert_int_not_equal(map(ALICE, 5000 + i).address, own);
+	refused(udp(at(ALICE, 6000), at(S1, 53)), CGN_DROP_POOL_FULL);
+	for (unsigned i = 0; i < 16; i++) // BOB's preset ports are his
+		assert_int_not_equal(map(BOB, 5000 + i).address, own);
+	refused(udp(at(BOB, 6000), at(S1, 53)), CGN_DROP_POOL_FULL);
+	assert_int_equal(bed_sum().blocks_unpaired, 1);
+}
+
 static void a_full_overflow_is_refused_and_freed_again(void **state)
 {
 	BED(.pools = POOL("203.0.113.1",
@@ -516,7 +536,7 @@ BED_MAIN(TEST(the_example_of_the_rfc_to_the_last_port),
 	TEST(a_resting_overflow_port_does_not_win_over_a_preset_one),
 	TEST(a_resting_preset_range_keeps_the_subscriber_known),
 	TEST(max_subscribers_holds_for_preset_ranges),
-	TEST(first_block_reserve_is_about_overflow_blocks),
+	TEST(first_block_reserve_is_about_overflow_blocks), TEST(overflow_may_be_softly_paired),
 	TEST(a_full_overflow_is_refused_and_freed_again),
 	TEST(hairpins_and_fragments_find_the_owner),
 	TEST(a_subscriber_may_use_a_dynamic_pool_beside_it),

@@ -95,6 +95,40 @@ static void its_subscriber_gets_it_back_at_once(void **state)
 	assert_int_equal(now[0].state, CGN_BLOCK_LENT);
 }
 
+#define TWO_ADDRESSES(more) \
+	"  - {name: p, addresses: [203.0.113.1-203.0.113.2], ports: 1024-1039, block-size: 16" more \
+	"}"
+
+// Blocks of another address than the paired one come back only where the pool still pairs softly
+static void blocks_of_several_addresses_come_back(void **state)
+{
+	static const char *const pools[] = {TWO_ADDRESSES(", soft-app: true"), TWO_ADDRESSES("")};
+
+	for (unsigned soft = 0; soft < 2; soft++) {
+		start(TWO_ADDRESSES(", soft-app: true"), 0);
+		for (unsigned i = 0; i < 32; i++)
+			pass_out(udp(at(ALICE, 5000 + i), at(S1, 53)));
+		crash(state);
+
+		start(pools[soft], RECORDS);
+		assert_int_equal(gauge(blocks_held), 2);
+		for (unsigned i = 0; i < 16; i++)
+			pass_out(udp(at(ALICE, 5000 + i), at(S1, 53)));
+		if (!soft) {
+			for (unsigned i = 16; i < 32; i++)
+				pass_out(udp(at(ALICE, 5000 + i), at(S1, 53)));
+			assert_int_equal(gauge(blocks_held), 0);
+		} else {
+			bed_put(INSIDE, udp(at(ALICE, 6000), at(S1, 53)));
+			bed_run();
+			bed_expect(INSIDE);
+			assert_int_equal(bed_sum().drops[CGN_DROP_ADDRESS_FULL], 1);
+			assert_int_equal(gauge(blocks_held), 1);
+		}
+		bed_teardown(state);
+	}
+}
+
 static void a_second_crash_forgets_nothing(void **state)
 {
 	start(ONE_BLOCK, 0);
@@ -225,7 +259,8 @@ static void workers_restore_their_own_blocks(void **state)
 }
 
 BED_MAIN(TEST(the_memory_follows_the_life_of_a_block), TEST(a_lent_block_rests_after_a_crash),
-	TEST(its_subscriber_gets_it_back_at_once), TEST(a_second_crash_forgets_nothing),
+	TEST(its_subscriber_gets_it_back_at_once), TEST(blocks_of_several_addresses_come_back),
+	TEST(a_second_crash_forgets_nothing),
 	TEST(blocks_that_are_cut_otherwise_rest_for_everybody),
 	TEST(a_resting_block_goes_on_from_where_it_was), TEST(a_block_that_has_rested_is_free),
 	TEST(a_clock_that_went_back_makes_it_rest_in_full), TEST(nonsense_does_no_harm),

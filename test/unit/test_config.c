@@ -433,7 +433,7 @@ static void assert_service(
 static void values_other_than_the_defaults_are_taken(void **state)
 {
 	struct outcome o = parse_good(INTERFACES
-		"pools: [{name: a, addresses: [203.0.113.0/28], first-block-reserve: 25}]\n"
+		"pools: [{name: a, addresses: [203.0.113.0/28], first-block-reserve: 25, soft-app: true}]\n"
 		"policies:\n"
 		"- {name: all, filtering: {udp: address-dependent, tcp: address-and-port-dependent},\n"
 		"   portless-protocols: [gre, 6in4], inbound-refresh: true,\n"
@@ -485,6 +485,7 @@ static void values_other_than_the_defaults_are_taken(void **state)
 	assert_int_equal(c->timeouts.hold_down_max, 1000);
 	assert_int_equal(c->tcp_mss_clamp, 1452);
 	assert_int_equal(c->pools[0].first_block_reserve, 25);
+	assert_true(c->pools[0].soft_app);
 	assert_int_equal(c->policies[0].filtering_udp, CGN_FILTER_ADDRESS_DEPENDENT);
 	assert_int_equal(c->policies[0].filtering_tcp, CGN_FILTER_ADDRESS_AND_PORT_DEPENDENT);
 	assert_int_equal(c->policies[0].limit_sessions, 1);

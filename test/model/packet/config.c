@@ -78,6 +78,8 @@ static void deterministic_pool(struct random_config *c, struct random *r, unsign
 			from + 10 + below(r, 19));
 	if (chance(r, 30))
 		ADD(c->pools, ", first-block-reserve: %u", PICK(r, 5, 25, 50));
+	if (chance(r, 30))
+		ADD(c->pools, ", soft-app: true");
 	ADD(c->pools, "}\n");
 }
 
@@ -95,6 +97,8 @@ static void pool(struct random_config *c, struct random *r, const char *name, co
 			from + 10 + below(r, size));
 	if (chance(r, 30))
 		ADD(c->pools, ", first-block-reserve: %u", PICK(r, 5, 25, 50));
+	if (chance(r, 30))
+		ADD(c->pools, ", soft-app: true");
 	ADD(c->pools, "}\n");
 }
 

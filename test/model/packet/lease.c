@@ -305,7 +305,12 @@ static void block_lend(struct customer *s, struct block *b)
 		world.count.subscribers_created++;
 	b->state = BLOCK_LENT;
 	b->subscriber = s;
-	b->order = b->preset ? 0 : ++world.n_lent_ever; // preset ports before all others
+	// preset ports before all others, those of the paired address before those of others (soft-app)
+	b->order = b->preset ? 0 : ++world.n_lent_ever;
+	if (b->external != s->paired) {
+		b->order += 1ull << 60;
+		world.count.blocks_unpaired++;
+	}
 	world.count.blocks_allocated += !b->preset;
 }
 
@@ -330,13 +335,15 @@ static struct block *oldest_with_free_port(const struct customer *s, uint8_t pro
 	return found;
 }
 
-static bool has_resting_with_free_port(const struct customer *s, uint8_t protocol)
+// external: 0 for any address
+static bool has_resting_with_free_port(
+	const struct customer *s, uint8_t protocol, uint32_t external)
 {
 	for (uint32_t i = 0; i < world.n_blocks; i++) {
 		const struct block *b = &world.blocks[i];
 
 		if (b->subscriber == s && b->state == BLOCK_RESTING && !b->preset &&
-			has_free_port(b, protocol))
+			(!external || b->external == external) && has_free_port(b, protocol))
 			return true;
 	}
 	return false;
@@ -400,8 +407,12 @@ static enum cgn_drop may_have_new(const struct customer *s)
 		if ((left - 1) * 100 < count_all(s->pool, s->worker) * reserve || !left)
 			return CGN_DROP_FIRST_BLOCK_RESERVE;
 	}
-	if (!count_free(s->pool, s->worker, s->paired))
-		return CGN_DROP_ADDRESS_FULL;
+	if (!count_free(s->pool, s->worker, s->paired)) {
+		if (!world.config->pools[s->pool].soft_app)
+			return CGN_DROP_ADDRESS_FULL;
+		if (!count_free(s->pool, s->worker, 0))
+			return CGN_DROP_POOL_FULL;
+	}
 	return CGN_DROP_COUNT;
 }
 
@@ -429,6 +440,29 @@ static void check_new_address(const struct customer *s, uint32_t external)
 	}
 	if (n_others && n_better == n_others)
 		wrong("the first block came from the fullest address");
+}
+
+// Of another address only with soft-app, when the paired one has no free block; better one that the
+// subscriber has blocks of already.
+static void check_other_address(const struct customer *s, uint32_t external)
+{
+	bool is_one = false, some = false;
+
+	if (!world.config->pools[s->pool].soft_app || count_free(s->pool, s->worker, s->paired))
+		wrong("a block of another address than the paired one");
+	for (uint32_t i = 0; i < world.n_blocks; i++) {
+		const struct block *b = &world.blocks[i];
+
+		if (b->subscriber != s || b->state != BLOCK_LENT ||
+			!count_free(s->pool, s->worker, b->external))
+			continue;
+		some = true;
+		is_one |= b->external == external;
+	}
+	if (some ? !is_one : !count_free(s->pool, s->worker, external))
+		wrong("a block of an address that should have been left alone");
+	if (!some)
+		check_new_address(s, external);
 }
 
 static void choose_port(struct block *b, uint8_t protocol, struct mapping *m)
@@ -488,7 +522,7 @@ static bool take_own(
 
 static enum cgn_drop grow(struct customer *s, uint8_t protocol, struct mapping *m)
 {
-	const bool resting = has_resting_with_free_port(s, protocol);
+	const bool resting = has_resting_with_free_port(s, protocol, 0);
 	const bool tied = preset_of(s) || blocks_of(s, BLOCK_LENT) || blocks_of(s, BLOCK_RESTING);
 	enum cgn_drop reason = may_grow(s);
 	struct block *b;
@@ -506,14 +540,17 @@ static enum cgn_drop grow(struct customer *s, uint8_t protocol, struct mapping *
 	if (resting) {
 		if (b->state != BLOCK_RESTING || b->subscriber != s)
 			wrong("a block was taken while one of its own rests with free ports");
+		if (b->external != s->paired && has_resting_with_free_port(s, protocol, s->paired))
+			wrong("a block of another address was taken up again before one of the paired");
 	} else {
 		if (b->state != BLOCK_FREE)
 			wrong("a block was taken that is not free");
 		if (tied && b->external != s->paired)
-			wrong("a block of another address than the paired one");
-		if (!tied)
+			check_other_address(s, m->external);
+		if (!tied) {
 			check_new_address(s, m->external);
-		s->paired = m->external;
+			s->paired = m->external;
+		}
 	}
 	block_lend(s, b);
 	choose_port(b, protocol, m);
