@@ -82,16 +82,6 @@ static void send_in(struct worker *w, struct pkt *p, uint32_t record)
 	readdress_in(w, p, &hop, address);
 }
 
-// No hairpins but to one-to-one addresses: another pool address names no subscriber, and one that two
-// subscribers share would name the sender himself.
-static bool names_a_host(const struct worker *w, be32_t external)
-{
-	struct staticmap_hit hit;
-
-	return DEST_KIND(dest_lookup(w->snapshot, ntohl(external))) != DEST_POOL ||
-		one_to_one(w, external, true, &hit);
-}
-
 static void portless_out(struct worker *w, struct pkt *p)
 {
 	const uint8_t bit = cgn_portless_bit(p->ip->proto);
@@ -110,10 +100,6 @@ static void portless_out(struct worker *w, struct pkt *p)
 	policy = open_admit_portless(w, p, bit);
 	if (!policy)
 		return;
-	if (!names_a_host(w, p->ip->dst)) {
-		pkt_drop(w, p, CGN_DROP_HAIRPIN_OFF);
-		return;
-	}
 	if (!overload_take(&w->overload)) {
 		pkt_drop(w, p, CGN_DROP_OVERLOAD_NEW);
 		return;
@@ -124,10 +110,12 @@ static void portless_out(struct worker *w, struct pkt *p)
 	} else {
 		reason = session_open_mapping(w, policy, p->key, p->remote, 0, &record);
 	}
-	if (reason != CGN_DROP_COUNT)
-		icmp_refuse(w, p, reason);
-	else
+	if (reason == CGN_DROP_COUNT)
 		send_out(w, p, record);
+	else if (reason == CGN_DROP_HAIRPIN_OFF)
+		pkt_drop(w, p, reason); // as for other protocols
+	else
+		icmp_refuse(w, p, reason);
 }
 
 // From outside only a one-to-one host may be sent to without having sent first, if a policy translates

@@ -107,20 +107,28 @@ static enum flow_error open_flow(struct worker *w, const struct flow_new *new, u
 
 // ---- portless protocols: one subscriber for each (external address, protocol, remote)
 
+// May a subscriber who has this external address have that remote, by this worker's table? A hairpin to
+// one's own address names the sender, whoever else has it: nobody behind it can be meant.
+static enum cgn_drop portless_may_have(
+	const struct worker *w, uint32_t address, uint8_t proto, be32_t remote)
+{
+	if (htonl(address) == remote)
+		return CGN_DROP_HAIRPIN_OFF;
+	return flow_find_portless(&w->flows, FLOW_KEY(htonl(address), 0, proto), remote, true) ==
+			FLOW_NONE
+		? CGN_DROP_COUNT
+		: CGN_DROP_PORTLESS_TAKEN;
+}
+
 // Before anything is lent: what its paired address says, if it has one already.
 static enum cgn_drop portless_is_free(
 	const struct worker *w, const struct subscriber *s, uint8_t proto, uint64_t remote)
 {
-	uint64_t external;
-
 	if (w->flows.n_portless == w->flows.n_portless_max)
 		return CGN_DROP_PORTLESS_FULL;
 	if (!s->n_lent && !s->n_resting)
 		return CGN_DROP_COUNT;
-	external = FLOW_KEY(htonl(w->blocks.address[s->paired].address), 0, proto);
-	return flow_find_portless(&w->flows, external, (be32_t)remote, true) == FLOW_NONE
-		? CGN_DROP_COUNT
-		: CGN_DROP_PORTLESS_TAKEN;
+	return portless_may_have(w, w->blocks.address[s->paired].address, proto, (be32_t)remote);
 }
 
 // Where other workers lend ports of the same address, they have to be asked, too.
@@ -128,11 +136,10 @@ static enum cgn_drop portless_claim(
 	struct worker *w, uint32_t address, uint8_t proto, uint64_t remote)
 {
 	const uint64_t external = FLOW_KEY(htonl(address), 0, proto);
+	const enum cgn_drop reason = portless_may_have(w, address, proto, (be32_t)remote);
 
-	if (flow_find_portless(&w->flows, external, (be32_t)remote, true) != FLOW_NONE)
-		return CGN_DROP_PORTLESS_TAKEN;
-	if (!snapshot_address_is_shared(w->snapshot, address))
-		return CGN_DROP_COUNT;
+	if (reason != CGN_DROP_COUNT || !snapshot_address_is_shared(w->snapshot, address))
+		return reason;
 	switch (claims_take(w->claims, w->id, external, (be32_t)remote)) {
 	case CLAIMS_GRANTED:
 		return CGN_DROP_COUNT;

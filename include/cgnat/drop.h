@@ -54,7 +54,7 @@
 	X(INTERNAL_TO_INTERNAL, "from an internal interface to an internal destination") \
 	X(EXTERNAL_TO_EXTERNAL, "from an external interface to no address of ours") \
 	X(HAIRPIN_OFF, \
-		"hairpinning is off in the policy, or there is none for a protocol without ports") \
+		"hairpinning is off in the policy, or to the sender's own address without ports") \
 	X(TCP_NO_SESSION, "TCP without SYN and without session") \
 	X(ICMP_NO_SESSION, "inbound echo for which no query went out") \
 	X(NO_MAPPING, "inbound to a pool address and port that nobody holds") \

@@ -334,15 +334,75 @@ static void errors_about_tunnels_are_translated(void **state)
 	refuse_out(icmp_error(ALICE, S1, 3, 3, &f, 8), CGN_DROP_ICMP_QUOTE);
 }
 
-// Another pool address names no subscriber; one that two share would name the sender himself
-static void tunnels_do_not_hairpin(void **state)
+// One drop, and nothing comes out
+static void lost(struct frame f, enum cgn_drop reason)
+{
+	const uint64_t before = bed_sum().drops[reason];
+
+	bed_put(INSIDE, f);
+	bed_run();
+	expect_nothing();
+	assert_int_equal(bed_sum().drops[reason], before + 1);
+}
+
+// Both ends behind us: as with a stranger, each has to send before the other gets in (RFC 4787 REQ-9)
+static void hairpin_between(uint32_t a, uint32_t b, uint32_t x, uint32_t y)
+{
+	struct frame f, e, sent = with_id(ip_packet(a, y, ESP, 1000), 7), got[2];
+
+	lost(esp(a, y), CGN_DROP_NO_MAPPING);
+	f = hairpin(esp(b, x));
+	assert_int_equal(src_of(f), y);
+	assert_int_equal(dst_of(f), a);
+	f = hairpin(esp(a, y));
+	assert_int_equal(src_of(f), x);
+	assert_int_equal(dst_of(f), b);
+	e = hairpin(icmp_error(b, x, 3, 2, &f, 8));
+	assert_error(e, 3, 2, y, a, with_ttl(esp(a, y), 63));
+	bed_put(INSIDE, part(sent, 504, 1000));
+	bed_put(INSIDE, part(sent, 0, 504));
+	bed_run();
+	got[0] = expect_frame(INSIDE);
+	got[1] = expect_frame(INSIDE);
+	f = whole_of(got, 2);
+	assert_int_equal(src_of(f), x);
+	assert_int_equal(dst_of(f), b);
+	lost(ip_packet(a, y, GRE, 40), CGN_DROP_NO_MAPPING); // each protocol for itself
+	// nobody outside has an address of ours
+	refuse_in(esp(x, y), CGN_DROP_IP_SOURCE);
+	refuse_in(part(ip_packet(y, x, ESP, 1000), 0, 504), CGN_DROP_IP_SOURCE);
+}
+
+static void tunnels_hairpin_once_both_have_sent(void **state)
+{
+	BED(.policies = TUNNELS);
+	hairpin_between(
+		ALICE, BOB, src_of(pass_out(esp(ALICE, S1))), src_of(pass_out(esp(BOB, S1))));
+	bed_wait(298);
+	hairpin(esp(ALICE, src_of(pass_out(esp(BOB, S1)))));
+	bed_wait(4); // BOB's has ended, and with it the way in to him
+	lost(esp(ALICE, src_of(pass_out(esp(BOB, S1)))), CGN_DROP_NO_MAPPING);
+}
+
+static void an_address_that_two_share_names_neither(void **state)
 {
 	uint32_t x;
 
-	BED(.policies = TUNNELS);
+	BED(.policies = TUNNELS, .pools = ONE_ADDRESS);
+	x = src_of(pass_out(esp(ALICE, S1)));
+	lost(esp(ALICE, x), CGN_DROP_HAIRPIN_OFF);
+	lost(esp(BOB, x), CGN_DROP_HAIRPIN_OFF); // who has no address yet gets that one
+	assert_int_equal(gauge(sessions), 1);
+	assert_int_equal(gauge(blocks), 1);
+}
+
+static void the_policy_can_turn_hairpins_of_tunnels_off(void **state)
+{
+	uint32_t x;
+
+	BED(.policies = HOME(", portless-protocols: [esp], hairpin: false"));
 	x = src_of(pass_out(esp(ALICE, S1)));
 	refuse_out(esp(BOB, x), CGN_DROP_HAIRPIN_OFF);
-	refuse_out(esp(ALICE, x), CGN_DROP_HAIRPIN_OFF);
 }
 
 static void policies_apply_as_to_other_packets(void **state)
@@ -456,6 +516,40 @@ static void tunnels_find_their_worker(void **state)
 	}
 }
 
+static bool is_taken(uint32_t external, uint32_t remote)
+{
+	for (unsigned i = 0; i < bed.n_workers; i++) {
+		if (flow_find_portless(&bed.worker[i]->flows, FLOW_KEY(htonl(external), 0, ESP),
+			    htonl(remote), true) != FLOW_NONE)
+			return true;
+	}
+	return false;
+}
+
+static void tunnels_hairpin_across_workers(void **state)
+{
+	static const char *const pools[] = {NULL,
+		"  - {name: p, addresses: [203.0.113.1-203.0.113.3], block-size: 64}"}; // one is split
+	unsigned n_done = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		BED(.workers = 2, .policies = TUNNELS, .pools = pools[i], .spread = i);
+		for (unsigned k = 0; k < 8; k++) {
+			const uint32_t a = host_of(k % 2, k), b = host_of(k / 2 % 2, 20 + k);
+			const uint32_t x = src_of(pass_out(esp(a, 0xc6336500 + k))),
+				       y = src_of(pass_out(esp(b, 0xc6336600 + k)));
+
+			// remotes are exclusive: only pairs of addresses that nobody has yet
+			if (x == y || is_taken(x, y) || is_taken(y, x))
+				continue;
+			hairpin_between(a, b, x, y);
+			n_done++;
+		}
+		assert_int_equal(bed_teardown(NULL), 0);
+	}
+	assert_true(n_done > 3);
+}
+
 // PRJ-ESP, where the two are on different workers and have the same external address
 static void a_remote_belongs_to_one_of_all_workers(void **state)
 {
@@ -507,7 +601,9 @@ BED_MAIN(TEST(by_default_other_protocols_are_dropped),
 	TEST(tunnels_count_in_the_limits), TEST(the_room_for_tunnels_is_bounded),
 	TEST(fragments_follow_in_any_order), TEST(a_tunnel_packet_too_big_is_answered_or_cut),
 	TEST(ttl_runs_out_here), TEST(errors_about_tunnels_are_translated),
-	TEST(tunnels_do_not_hairpin), TEST(policies_apply_as_to_other_packets),
+	TEST(tunnels_hairpin_once_both_have_sent), TEST(an_address_that_two_share_names_neither),
+	TEST(the_policy_can_turn_hairpins_of_tunnels_off), TEST(tunnels_hairpin_across_workers),
+	TEST(policies_apply_as_to_other_packets),
 	TEST(a_one_to_one_host_keeps_its_address_and_is_reached),
 	TEST(a_one_to_one_host_needs_a_policy_that_lists_the_protocol),
 	TEST(tunnels_find_their_worker), TEST(a_remote_belongs_to_one_of_all_workers),
