@@ -3,7 +3,7 @@
 import pytest
 
 from nat import POOL, S1, S2, I, J, K, Nat, Refused
-from packets import answer, dst, host, payload, src, udp
+from packets import answer, dst, echo, host, payload, src, tcp, udp
 
 UDP_S = 300  # the default timeout
 
@@ -164,6 +164,22 @@ def test_R4787_7_what_goes_to_the_outside_half_of_a_prefix_goes_outside(start):
     p = nat.out(udp(I(5000), far(80)))
     assert p.dst == far and src(p).address in POOL
     assert dst(nat.in_(answer(p))) == I(5000)
+
+
+@pytest.mark.parametrize("make", [udp, tcp, lambda a, b: echo(a, b.address)])
+def test_R4787_7_even_when_both_ends_have_the_same_address(start, make):
+    """I, a host outside that is numbered as I is, and another inside one that is numbered as a host outside."""
+    nat = start(outside={"routes": [{"prefix": "0.0.0.0/0", "via": "192.0.2.1"},
+                                    {"prefix": f"{I}/32", "via": "192.0.2.1"}]})
+    p, q = nat.out(make(I(5000), I(80))), nat.out(make(J(5000), I(80)))  # out, and not back to I
+    assert p.dst == q.dst == I and src(p) != src(q) and {p.src, q.src} <= set(POOL)
+    assert dst(nat.in_(answer(p))).address == I  # inside, by the inside's routes
+    assert dst(nat.in_(answer(q))).address == J
+    assert src(nat.in_(answer(p))).address == I  # and I sees its own number as the far end
+    back = nat.out(make(I(5000), S1(80)))
+    if make in (udp, tcp):
+        assert src(back) == src(p)
+    assert dst(nat.in_(answer(back))) == I(5000)
 
 
 def test_R4787_10_payloads_are_no_business_of_ours(nat):

@@ -67,41 +67,69 @@ def test_R6888_4a_the_limit_is_the_operators(start, limit):
         nat.out((udp, tcp)[n % 2](I(5000 + n), S1(80)))  # of all protocols together
     for p in udp(I(6000), S1(80)), tcp(I(6000), S1(80)), echo(I(6000), S1):
         nat.refuse_out(p, "MAPPING_LIMIT")
-    nat.out(udp(J(6000), S1(80)))
+    assert nat.ctl("show subscribers")[0]["drops"]["MAPPING_LIMIT"] == 3
+    for n in range(limit):  # each has its own limit, and who has a mapping needs no other
+        nat.out(udp(J(6000 + n), S1(80)))
+        nat.out((udp, tcp)[n % 2](I(5000 + n), S2(80)))
+    nat.refuse_out(udp(J(7000), S1(80)), "MAPPING_LIMIT")
+    nat.wait(UDP_S + 3)  # mappings of now, not of ever
+    for n in range(limit):
+        nat.out(udp(I(6000 + n), S1(80)))
+    nat.refuse_out(udp(I(7000), S1(80)), "MAPPING_LIMIT")
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 4])
 def test_R6888_4a_as_is_the_number_of_blocks(start, blocks):
     nat = start(pool={"max-blocks": blocks}, icmp=SILENT)
     used_up(nat, count=64 * blocks)
-    nat.refuse_out(udp(I(6000), S1(80)), "BLOCK_LIMIT")
+    for n in range(3):
+        nat.refuse_out(udp(I(6000 + n), S1(80)), "BLOCK_LIMIT")
+    assert len(nat.ctl("show blocks", subscriber=I)) == blocks
+    assert nat.ctl("show subscribers")[0]["drops"]["BLOCK_LIMIT"] == 3
+    used_up(nat, J, count=64 * blocks)
+    nat.refuse_out(udp(J(6000), S1(80)), "BLOCK_LIMIT")
 
 
 def test_R6888_4c_a_flood_of_new_sessions_is_cut_to_the_rate(start):
     nat = start(policy={"limits": {"new-sessions-per-second": 10}}, icmp=SILENT)
     flood = [udp(I(5000 + n), S1(80)) for n in range(200)]
-    nat.put(nat.inside, *flood[:100])
-    assert len(nat.take(nat.outside)) == 10 and nat.drops()["RATE_LIMIT"] == 90
-    nat.out(udp(J(5000), S1(80)))  # others do not notice
+    # others do not notice, in the midst of it: their first packets pass, and so do old sessions of I's
+    others = [udp(J(5000 + n), S1(80)) for n in range(10)]
+    nat.put(nat.inside, *flood[:50], *others[:5], flood[0], *flood[50:100], *others[5:], flood[9])
+    seen = nat.take(nat.outside)
+    assert len({src(p) for p in seen}) == 20 and len(seen) == 22
+    assert nat.drops()["RATE_LIMIT"] == 90
+    assert len(nat.mappings(subscriber=J)) == 10
+    assert {m["internal"] for m in nat.mappings(subscriber=I)} == {f"{I}:{5000 + n}" for n in range(10)}
     nat.wait(1)
     nat.put(nat.inside, *flood[100:])
     assert len(nat.take(nat.outside)) == 10 and nat.drops()["RATE_LIMIT"] == 180
-    assert nat.ctl("show counters")["mappings_created"] == 21
+    nat.wait(10)  # what was not used is not saved up
+    nat.put(nat.inside, *[udp(I(6000 + n), S1(80)) for n in range(100)])
+    assert len(nat.take(nat.outside)) == 10 and nat.drops()["RATE_LIMIT"] == 270
+    assert nat.ctl("show counters")["mappings_created"] == 40
+    assert nat.ctl("show subscribers", subscriber=I)[0]["drops"]["RATE_LIMIT"] == 270
 
 
-def test_R6888_5_sessions_of_one_mapping_are_limited(start):
+@pytest.mark.parametrize("make", [udp, tcp])
+def test_R6888_5_sessions_of_one_mapping_are_limited(start, make):
     """From outside, too: a scan of an endpoint-independent mapping."""
     nat = start(policy={"limits": {"sessions-per-mapping": 5}}, icmp=SILENT)
-    x = src(nat.out(udp(I(5000), S1(80))))
+    x, y = (src(nat.out(make(I(port), S1(80)))) for port in (5000, 4000))
     for n in range(4):
-        nat.in_(udp(S2(1000 + n), x))
+        nat.in_(make(S2(1000 + n), x))
     for n in range(50):
-        nat.refuse_in(udp(S2(2000 + n), x), "MAPPING_SESSION_LIMIT")
-        nat.refuse_out(udp(I(5000), S1(2000 + n)), "MAPPING_SESSION_LIMIT")
-    assert len(nat.sessions()) == 5
-    assert dst(nat.in_(udp(S1(80), x))) == I(5000)  # what was there stays
-    nat.out(udp(I(5001), S1(80)))  # and so do I's other mappings
-    nat.out(udp(J(5000), S1(80)))
+        nat.refuse_in(make(S2(2000 + n), x), "MAPPING_SESSION_LIMIT")
+        nat.refuse_out(make(I(5000), S1(2000 + n)), "MAPPING_SESSION_LIMIT")
+    assert len(nat.sessions(external=str(x))) == 5
+    assert nat.ctl("show subscribers")[0]["drops"]["MAPPING_SESSION_LIMIT"] == 100
+    assert src(nat.out(make(I(5000), S1(80)))) == x  # what was there stays, each of the five
+    assert dst(nat.in_(make(S2(1003), x))) == I(5000)
+    for n in range(4):  # and I's other mappings have all of theirs
+        assert dst(nat.in_(make(S2(1000 + n), y))) == I(4000)
+    nat.refuse_in(make(S2(1004), y), "MAPPING_SESSION_LIMIT")
+    nat.out(make(I(5001), S1(80)))
+    nat.out(make(J(5000), S1(80)))
 
 
 @pytest.mark.parametrize("limit", [2, 7])

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nat import POOL, S1, S2, I, J, Refused
-from packets import UNREACHABLE, answer, dst, echo, error_of, fragments, reassembled, src, tcp, udp
+from packets import UNREACHABLE, answer, dst, echo, error_of, fragments, payload, reassembled, src, tcp, udp
 
 HOLD_S = 120
 
@@ -128,15 +128,36 @@ def test_D15_there_is_no_gateway_to_be_switched_on(start, key):
         start(**{key: True})
 
 
+ACTIVE = [b"PORT 100,64,0,5,20,0\r\n", b"EPRT |1|100.64.0.5|5120|\r\n"]
+
+
+@pytest.mark.parametrize("command", ACTIVE)
+def test_D15_nor_does_one_work_for_ftp(nat, command):
+    """Not a byte, no mapping for what the command names, and the server's connection gets nowhere."""
+    x = nat.open_tcp(I(5000), S1(21))
+    p = nat.out(tcp(I(5000), S1(21), "PA", command))  # nat.out(): the payload is what it was
+    assert src(p) == x
+    reply = b"227 Entering Passive Mode (198,51,100,1,20,0)\r\n"
+    assert payload(nat.in_(tcp(S1(21), x, "PA", reply))) == reply
+    assert [m["internal"] for m in nat.mappings()] == [f"{I}:5000"]
+    nat.refuse_in(tcp(S1(20), POOL[POOL.index(x.address)](5120), "S"), "NO_MAPPING")
+
+
 # ---- D17
 
 def test_D17_no_remote_is_in_what_tells_who_had_a_port(nat):
     """The blocks alone tell it: they know nothing of destinations."""
     x = src(nat.out(udp(I(5000), S1(4321))))
-    blocks = nat.ctl("show blocks")
-    assert len(blocks) == 1
-    text = json.dumps(blocks)
-    assert str(I) in text and x.address in text and str(S1) not in text and "4321" not in text
+    nat.in_(udp(S2(4321), x))  # nor who came from outside
+    for command in "show blocks", "show mappings":
+        items = nat.ctl(command)
+        assert len(items) == 1
+        text = json.dumps(items)
+        assert str(I) in text and x.address in text
+        assert str(S1) not in text and str(S2) not in text and "4321" not in text
+    for command in "show subscribers", "show pools":
+        text = json.dumps(nat.ctl(command))
+        assert str(S1) not in text and str(S2) not in text and "4321" not in text
 
 
 # ---- D18

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Deterministic allocation as packets see it (RFC 7422): preset ports first, overflow blocks behind.
 #include <time.h>
-#include "bed.h"
+#include "pieces.h"
 #include "snapshot.h"
 
 #define HOST(i) (0x64400000u + (i))
@@ -373,19 +373,57 @@ static void a_full_overflow_is_refused_and_freed_again(void **state)
 	refused(udp(at(BOB, 6000), at(S1, 53)), CGN_DROP_ADDRESS_FULL);
 }
 
+// A datagram of 1200 bytes in three pieces, in the order told, put together again as it came out.
+static struct frame in_pieces(unsigned from, unsigned to, struct frame f, const unsigned order[3])
+{
+	const struct frame piece[3] = {part(f, 0, 400), part(f, 400, 800), part(f, 800, 1180)};
+	struct frame got[3];
+
+	for (unsigned i = 0; i < 3; i++)
+		bed_put(from, piece[order[i]]);
+	bed_run();
+	for (unsigned i = 0; i < 3; i++)
+		got[i] = bed_expect(to);
+	bed_expect_nothing();
+	return whole_of(got, 3);
+}
+
+// Their ports tell whose they are, and fragments have none: all addresses of such a pool are split
 static void hairpins_and_fragments_find_the_owner(void **state)
 {
-	struct endpoint x;
+	static const unsigned orders[][3] = {{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {1, 0, 2}};
+	unsigned n_of[3] = {0};
 
-	BED(.workers = 3, .spread = true,
-		.pools = POOL("203.0.113.1-203.0.113.2",
-			"deterministic: {ports: 256, algorithm: interlaced}"),
-		.policies = POLICY("100.64.0.0/25"));
-	for (unsigned h = 1; h < 30; h++) {
-		x = map(HOST(h), 5000);
-		assert_endpoint(
-			destination_of(hairpin(udp(at(HOST(h + 50), 99), x))), at(HOST(h), 5000));
+	for (unsigned overflow = 0; overflow < 2; overflow++) {
+		BED(.workers = 3, .spread = true,
+			.pools = POOL("203.0.113.1-203.0.113.2",
+				"block-size: 16, deterministic: {ports: 16, algorithm: interlaced}"),
+			.policies = POLICY("100.64.0.0/25"));
+		for (unsigned h = 1; h < 30; h++) {
+			const unsigned *order = orders[h % 4];
+			struct endpoint x = {0}, y;
+			struct frame f;
+
+			for (unsigned i = 0; i <= 16 * overflow; i++) // the last one is of overflow
+				x = map(HOST(h), 5000 + i);
+			y = at(HOST(h), 5000 + 16 * overflow);
+			n_of[steer_inbound(bed.worker[0]->snapshot,
+				FLOW_KEY(htonl(x.address), htons(x.port), CGN_PROTO_UDP))]++;
+			HERE();
+			assert_endpoint(destination_of(hairpin(udp(at(HOST(h + 50), 99), x))), y);
+			f = in_pieces(INSIDE, OUTSIDE, with_size(udp(y, at(S1, 53)), 1200), order);
+			assert_endpoint(source_of(f), x);
+			f = in_pieces(OUTSIDE, INSIDE,
+				with_id(with_size(udp(at(S1, 53), x), 1200), h), order);
+			assert_endpoint(destination_of(f), y);
+			f = in_pieces(INSIDE, INSIDE,
+				with_id(with_size(udp(at(HOST(h + 50), 99), x), 1200), h), order);
+			assert_endpoint(destination_of(f), y);
+		}
+		assert_int_equal(bed_sum().hairpinned, 29 * 4);
+		assert_int_equal(bed_teardown(NULL), 0);
 	}
+	assert_true(n_of[0] && n_of[1] && n_of[2]);
 }
 
 // ---- a pool beside others

@@ -129,7 +129,12 @@ static void too_big_without_df_is_cut_in_order(void **state)
 		assert_int_equal(bed_sum().packets_fragmented, 2);
 		assert_int_equal(bed_sum().translated_outbound, 2);
 		put(INSIDE, with_size(udp(at(BOB, 5000), x), 1500)); // a hairpin
-		collect(INSIDE, mtus[i], &n);
+		out = collect(INSIDE, mtus[i], &n);
+		assert_endpoint(destination_of(out), at(ALICE, 5000));
+		assert_in_range(source_of(out).address, X1, X1 + 3);
+		assert_memory_equal(frame_l4(&out) + 8, frame_l4(&f) + 8, 1472);
+		assert_int_equal(bed_sum().packets_fragmented, 3);
+		assert_int_equal(bed_sum().hairpinned, 1);
 		// a mapping's first packet, and one that nobody's MAC address is known for
 		put(INSIDE, with_size(udp(at(CAROL, 5000), at(S1, 53)), 1500));
 		collect(OUTSIDE, mtus[i], &n);
