@@ -20,6 +20,7 @@ import subprocess
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 PREFIX = "cgnat-e2e"
+PATIENCE_S = 60  # for whatever must happen: a busy machine may be slow, a broken NAT never gets there
 
 NAT_INSIDE = "100.64.0.1"
 NAT_OUTSIDE = "192.0.2.2"
@@ -177,11 +178,22 @@ class Lab:
     def mac(self, n, dev="eth0"):
         return run("ip", "netns", "exec", self.names[n], "cat", f"/sys/class/net/{dev}/address").strip()
 
-    def run(self, n, *argv, timeout=30):
+    def run(self, n, *argv, timeout=3 * PATIENCE_S):
         """Runs a program in a namespace, with its exit status and output."""
         return subprocess.run(["ip", "netns", "exec", self.names[n], *argv], timeout=timeout,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True)
+
+    def ping(self, n, to, *options, count=3):
+        """What ping says. All echoes are sent at once: then it waits for each answer as long as -W says;
+        once it has one answer, it would give the next ones no more than an interval."""
+        return self.run(n, "ping", "-n", "-c", str(count), "-l", str(count), "-W", str(PATIENCE_S),
+                        *options, to).stdout
+
+    def traceroute(self, n, to, *options):
+        """What traceroute says. Without the zeros it would wait for a hop no longer than ten times
+        what the next one took."""
+        return self.run(n, "traceroute", "-n", "-q", "1", "-w", f"{PATIENCE_S},0,0", *options, to).stdout
 
     @contextlib.contextmanager
     def background(self, n, *argv, **kw):

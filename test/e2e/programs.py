@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-from lab import SERVERS
+from lab import PATIENCE_S, SERVERS
 from traffic import wait_until
 
 
@@ -25,7 +25,7 @@ def directory():
 def program(lab, where, log, ready, *argv, **kw):
     """Runs a server while the block runs, which begins when ready() is true."""
     with open(log, "wb") as out, lab.background(where, *argv, stdout=out, stderr=out, **kw) as p:
-        wait_until(lambda: p.poll() is not None or ready(), 15, f"{argv[0]} is ready")
+        wait_until(lambda: p.poll() is not None or ready(), f"{argv[0]} is ready")
         assert p.poll() is None, f"{argv[0]} ended, exit {p.returncode}:\n{log.read_text()}"
         yield p
 
@@ -36,6 +36,21 @@ def listens(lab, where, kind, *endpoints):
         lines = lab.run(where, "ss", f"-Hln{kind}").stdout.splitlines()
         return set(endpoints) <= {line.split()[3] for line in lines}
     return ask
+
+
+# ---- iperf3
+
+@contextlib.contextmanager
+def iperf_server(lab, *addresses, once=True):
+    """One iperf3 server at each address; by default for one test only."""
+    with contextlib.ExitStack() as stack:
+        for address in addresses:
+            stack.enter_context(lab.background(
+                "net", "iperf3", "-s", *(["-1"] if once else []), "-B", address,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        at = (f"[{a}]:5201" if ":" in a else f"{a}:5201" for a in addresses)
+        wait_until(listens(lab, "net", "t", *at), "iperf3 listens")
+        yield
 
 
 # ---- STUN: coturn
@@ -134,7 +149,8 @@ class Ssh:
     def options(self, source):
         return ["-F", "none", "-i", f"{self.d}/user", "-o", f"BindAddress={source}",
                 "-o", f"UserKnownHostsFile={self.d}/known", "-o", "StrictHostKeyChecking=yes",
-                "-o", "HostKeyAlias=lab", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
+                "-o", "HostKeyAlias=lab", "-o", "BatchMode=yes",
+                "-o", f"ConnectTimeout={PATIENCE_S}"]
 
     def run(self, where, source, address, port, command):
         p = self.lab.run(where, "ssh", *self.options(source), "-p", str(port), f"root@{address}",
@@ -246,7 +262,7 @@ class Ipsec:
 
     def swanctl(self, *args):
         p = self.lab.run(self.where, "env", f"STRONGSWAN_CONF={self.d}/strongswan.conf", "swanctl",
-                         *args, "--uri", self.vici, timeout=30)
+                         *args, "--uri", self.vici)
         assert p.returncode == 0, p.stdout + (self.d / "log").read_text()
         return p.stdout
 

@@ -7,7 +7,7 @@ import re
 import threading
 
 import pytest
-from lab import NAT_INSIDE, NAT_OUTSIDE, POOL, SERVERS, SUBSCRIBERS
+from lab import NAT_INSIDE, NAT_OUTSIDE, PATIENCE_S, POOL, SERVERS, SUBSCRIBERS
 from traffic import TCP, UDP, Flow, Server, open_socket
 from wire import ICMP, IP, Wire
 
@@ -17,23 +17,22 @@ ADDRESSES = set(map(str, ipaddress.ip_network(POOL)))
 
 def test_ping_goes_out_and_comes_back(lab, nat):
     with nat.counting() as delta:
-        p = lab.run("sub", "ping", "-n", "-c", "5", "-i", "0.05", "-W", "2", "-I", ALICE, SERVERS[0])
-    assert p.returncode == 0 and "5 received" in p.stdout and "DUP" not in p.stdout, p.stdout
+        out = lab.ping("sub", SERVERS[0], "-I", ALICE, count=5)
+    assert "5 received" in out and "DUP" not in out, out
     assert delta["translated_outbound"] == 5 and delta["translated_inbound"] == 5
 
 
 def test_ping_to_the_nat_itself_is_answered_on_either_side(lab, nat):
     with nat.counting() as delta:
         for where, address in (("sub", NAT_INSIDE), ("net", NAT_OUTSIDE)):
-            p = lab.run(where, "ping", "-n", "-c", "3", "-i", "0.05", "-W", "2", address)
-            assert p.returncode == 0 and "3 received" in p.stdout, p.stdout
+            out = lab.ping(where, address)
+            assert "3 received" in out, out
     assert delta["echo_replies_sent"] == 6
 
 
 def test_a_large_ping_of_mtu_size_passes(lab, nat):
-    p = lab.run("sub", "ping", "-n", "-c", "2", "-i", "0.05", "-W", "2", "-M", "do", "-s", "1472",
-                "-I", ALICE, SERVERS[0])
-    assert p.returncode == 0 and "2 received" in p.stdout, p.stdout
+    out = lab.ping("sub", SERVERS[0], "-M", "do", "-s", "1472", "-I", ALICE)
+    assert "3 received" in out, out
 
 
 @pytest.mark.parametrize("kind", [UDP, TCP], ids=["udp", "tcp"])
@@ -69,7 +68,7 @@ def test_all_of_a_subscribers_flows_share_one_external_address(lab, nat):  # RFC
         for kind in (UDP, TCP) * 5:
             with Flow(lab, kind, BOB, (SERVERS[1], 7)) as flow:
                 external.add(flow.ask()[0])
-        lab.run("sub", "ping", "-n", "-c", "1", "-W", "2", "-I", BOB, SERVERS[2])
+        lab.ping("sub", SERVERS[2], "-I", BOB, count=1)
         echo = wire.expect(lambda f: ICMP in f and f[ICMP].type == 8 and f[IP].dst == SERVERS[2])
         external.add(echo[IP].src)
     assert len(external) == 1 and external <= ADDRESSES, external
@@ -107,7 +106,7 @@ def test_curl_gets_a_page_of_many_segments(lab, nat):
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        p = lab.run("sub", "curl", "-sS", "--fail", "--max-time", "10", "--interface", ALICE,
+        p = lab.run("sub", "curl", "-sS", "--fail", "--max-time", str(PATIENCE_S), "--interface", ALICE,
                     "-o", "/dev/null", "-w", "%{http_code} %{size_download}",
                     f"http://{SERVERS[0]}/")
     finally:
@@ -120,10 +119,8 @@ def test_curl_gets_a_page_of_many_segments(lab, nat):
 
 @pytest.mark.parametrize("method", ["", "-I", "-T"], ids=["udp", "icmp", "tcp"])
 def test_traceroute_shows_the_nat_and_the_server(lab, nat, method):
-    argv = ["traceroute", "-n", "-q", "1", "-w", "2", "-m", "5", "-s", ALICE]
-    p = lab.run("sub", *argv, *filter(None, [method]), SERVERS[0])
-    hops = re.findall(r"^ *\d+ +(\S+)", p.stdout, re.M)
-    assert hops == [NAT_INSIDE, SERVERS[0]], p.stdout
+    out = lab.traceroute("sub", SERVERS[0], "-m", "5", "-s", ALICE, *filter(None, [method]))
+    assert re.findall(r"^ *\d+ +(\S+)", out, re.M) == [NAT_INSIDE, SERVERS[0]], out
 
 
 def test_a_closed_port_is_reported_to_the_subscriber(lab, nat):  # RFC 5508 REQ-4

@@ -101,9 +101,9 @@ def test_sessions(nat, flows):
         if f.kind == UDP:
             assert (s["packets_out"], s["packets_in"]) == (1, 1)
             assert s["bytes_out"] == 128 and s["bytes_in"] == 128 + len("%s:%d " % f.external)
-            assert 290 <= s["expires_seconds"] <= 301
+            assert 0 < s["expires_seconds"] <= 301
         else:
-            assert s["packets_out"] >= 3 and 7400 <= s["expires_seconds"] <= 7681
+            assert s["packets_out"] >= 3 and 301 < s["expires_seconds"] <= 7441
 
 
 def test_blocks_and_subscribers(nat, flows):

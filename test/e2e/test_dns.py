@@ -44,7 +44,6 @@ def internet(lab):
 
 def resolve(lab, name, kind="A"):
     with open_socket(lab, "sub", UDP, "127.0.0.1") as s:
-        s.settimeout(20)
         s.connect(("127.0.0.1", 53))
         s.send(bytes(DNS(id=4711, rd=1, qd=DNSQR(qname=name, qtype=kind))))
         answer = DNS(s.recv(65536))
@@ -81,10 +80,11 @@ def test_answers_in_fragments_and_over_tcp(lab, nat, internet, edns_bytes, wide_
             answer = resolve(lab, name, "TXT")
             assert (answer.rcode, answer.tc) == (0, 1), answer.show(dump=True)
         sessions = nat.ctl("show", "sessions", "--subscriber", ALICE, "--protocol", "tcp")
-    over_tcp = sum(s["bytes_in"] for s in sessions)  # unbound may ask twice over one connection
+    over_tcp = [s["bytes_in"] for s in sessions]
     if wide_over == "tcp":
-        assert over_tcp > WIDE + HUGE, sessions
+        assert sum(over_tcp) > WIDE + HUGE, sessions  # unbound may ask twice over one connection
         assert delta["fragments_followed"] == 0, delta
     else:
-        assert HUGE < over_tcp < WIDE + HUGE, sessions
-        assert delta["fragments_followed"] == 2 and delta["FRAG_NO_HEAD"] == 0, delta
+        assert over_tcp and all(n > HUGE for n in over_tcp), sessions
+        followed = delta["fragments_followed"]  # of each wide answer two; unbound may ask again
+        assert followed >= 2 and followed % 2 == 0 and delta["FRAG_NO_HEAD"] == 0, delta

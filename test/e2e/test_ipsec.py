@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from daemon import config
-from lab import SERVERS, SUBSCRIBERS
+from lab import PATIENCE_S, SERVERS, SUBSCRIBERS
 from programs import ipsec
 from traffic import UDP, open_socket
 from wire import UDP as UDPHeader, Wire, udp_to
@@ -70,8 +70,8 @@ def client(lab, name, address):
 
 
 def ping(lab, where, to):
-    p = lab.run(where, "ping", "-n", "-c", "5", "-i", "0.1", "-s", "1000", "-W", "3", to)
-    assert "5 received" in p.stdout and "DUP" not in p.stdout, p.stdout
+    out = lab.ping(where, to, "-s", "1000", count=5)
+    assert "5 received" in out and "DUP" not in out, out
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/net/tun"),
@@ -93,7 +93,7 @@ def test_R3947_two_clients_behind_one_address_to_one_gateway(lab, nat):
             ping(lab, name, INNER)
             ping(lab, "gateway", inner)
         kept, esp = set(), set()  # RFC 3948 2.3: one byte, 0xff
-        for frame in wire.frames(20 * KEEPALIVE_S):
+        for frame in wire.frames(PATIENCE_S):
             if not udp_to(GATEWAY, 4500)(frame):
                 continue
             data = bytes(frame[UDPHeader].payload)[:frame[UDPHeader].len - 8]

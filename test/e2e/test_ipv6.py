@@ -10,8 +10,9 @@ import threading
 
 import pytest
 from daemon import config
-from lab import NAT_INSIDE, ROUTER, SERVERS, SUBSCRIBERS
-from traffic import wait_until
+from lab import NAT_INSIDE, PATIENCE_S, ROUTER, SERVERS, SUBSCRIBERS
+from programs import iperf_server
+from traffic import dropped, wait_until
 
 US_INSIDE, US_OUTSIDE = "2001:db8:1::1", "2001:db8:2::1"
 HOST = "2001:db8:1::10"  # on the inner link
@@ -71,9 +72,7 @@ def module_nat(module_fleet, router, request):
 
 
 def ping(lab, to, *options, where="sub", count=3):
-    """Once one reply has come, ping waits for the last one no longer than the interval."""
-    return lab.run(where, "ping", "-6", "-n", "-c", str(count), "-i", "0.25", "-W", "2", *options,
-                   to).stdout
+    return lab.ping(where, to, "-6", *options, count=count)
 
 
 @pytest.mark.parametrize("source", [HOST, ALICE])
@@ -122,14 +121,13 @@ def test_show_interfaces_lists_the_addresses(lab, nat):
 
 @pytest.mark.parametrize("method", ["", "-I", "-T"], ids=["udp", "icmp", "tcp"])
 def test_traceroute_shows_us_and_the_server(lab, nat, method):
-    argv = ["traceroute", "-6", "-n", "-q", "1", "-w", "2", "-m", "5", "-s", ALICE]
-    p = lab.run("sub", *argv, *filter(None, [method]), SERVER)
-    assert re.findall(r"^ *\d+ +(\S+)", p.stdout, re.M) == [US_INSIDE, SERVER], p.stdout
+    out = lab.traceroute("sub", SERVER, "-6", "-m", "5", "-s", ALICE, *filter(None, [method]))
+    assert re.findall(r"^ *\d+ +(\S+)", out, re.M) == [US_INSIDE, SERVER], out
 
 
 def test_traceroute_to_us_comes_to_an_end(lab, nat):
-    p = lab.run("sub", "traceroute", "-6", "-n", "-q", "1", "-w", "2", "-m", "5", US_OUTSIDE)
-    assert re.findall(r"^ *\d+ +(\S+)", p.stdout, re.M) == [US_INSIDE], p.stdout
+    out = lab.traceroute("sub", US_OUTSIDE, "-6", "-m", "5")
+    assert re.findall(r"^ *\d+ +(\S+)", out, re.M) == [US_INSIDE], out
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -166,7 +164,7 @@ def web(lab, address):
 
 
 def curl(lab, host, source):
-    return lab.run("sub", "curl", "-g", "-sS", "--fail", "--max-time", "20", "--interface", source,
+    return lab.run("sub", "curl", "-g", "-sS", "--fail", "--max-time", str(PATIENCE_S), "--interface", source,
                    "-o", "/dev/null", "-w", "%{http_code} %{size_download}", f"http://{host}/").stdout
 
 
@@ -188,18 +186,14 @@ def iperf(lab, six, seconds):
 
     def client():
         p = lab.run("sub", "iperf3", "-6" if six else "-4", "-J", "-i", "1", "-c", server, "-B",
-                    source, "-t", str(seconds), "--bidir", timeout=seconds + 30)
+                    source, "-t", str(seconds), "--bidir", timeout=seconds + 2 * PATIENCE_S)
         results.append(json.loads(p.stdout))
     return server, threading.Thread(target=client), results
 
 
 def test_iperf_over_both_versions_at_once(lab, nat):
-    runs = [iperf(lab, six, 4) for six in (False, True)]
-    with contextlib.ExitStack() as stack:
-        for server, _, _ in runs:
-            stack.enter_context(lab.background("net", "iperf3", "-s", "-1", "-B", server, stdout=-3))
-        wait_until(lambda: lab.run("net", "ss", "-Hltn").stdout.count(":5201 ") == 2, 30,
-                   "both iperf3 listen")
+    runs = [iperf(lab, six, 3) for six in (False, True)]
+    with iperf_server(lab, *(server for server, _, _ in runs)), nat.counting() as delta:
         for _, thread, _ in runs:
             thread.start()
         for _, thread, _ in runs:
@@ -207,20 +201,20 @@ def test_iperf_over_both_versions_at_once(lab, nat):
     for _, _, results in runs:
         assert "error" not in results[0], results[0]
         for way in ("sum", "sum_bidir_reverse"):
-            moved = sum(i[way]["bytes"] for i in results[0]["intervals"])
-            assert moved > 1 << 16, f"{way}: {moved} bytes"
+            assert sum(i[way]["bytes"] for i in results[0]["intervals"])
+    assert not dropped(delta), delta
 
 
 def test_a_host_that_is_not_there_is_reported(lab, nat):
     with nat.counting() as delta:
-        out = ping(lab, "2001:db8:2::99", "-W", "6", count=1)
+        out = ping(lab, "2001:db8:2::99", count=1)
     assert f"From {US_INSIDE} icmp_seq=1 Destination unreachable: Address unreachable" in out, out
     assert delta["NEIGHBOUR_UNRESOLVED"] == 1 and delta["nd_solicitations_sent"] >= 3
 
 
 def test_unused_prefixes_do_not_loop(lab, nat):
     with nat.counting() as delta:
-        out = ping(lab, "2001:db8:300::1", "-W", "6", where="net", count=1)
+        out = ping(lab, "2001:db8:300::1", where="net", count=1)
     assert f"From {US_OUTSIDE} icmp_seq=1 Destination unreachable: No route" in out, out
     assert delta["IPV6_LOOP"] == 1
 
@@ -229,7 +223,7 @@ def test_a_host_cannot_take_our_address(lab, nat):  # RFC 4862 5.4
     lab.sh("sub", "sysctl -qw net.ipv6.conf.eth0.accept_dad=1")
     try:
         lab.ip("sub", f"addr add {US_INSIDE}/64 dev eth0")
-        wait_until(lambda: US_INSIDE in lab.sh("sub", "ip -6 addr show dev eth0 dadfailed"), 10,
+        wait_until(lambda: US_INSIDE in lab.sh("sub", "ip -6 addr show dev eth0 dadfailed"),
                    "the host sees that the address is taken")
     finally:
         lab.ip("sub", f"addr del {US_INSIDE}/64 dev eth0")

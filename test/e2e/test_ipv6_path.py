@@ -43,7 +43,7 @@ def test_path_mtu_is_found(lab, fleet, router, forget):
 def test_ipv4_alone_carries_no_ipv6(lab, fleet, router):
     nat = fleet.start(over_pcap())
     with nat.counting() as delta, Server(lab, SERVERS[:1]):
-        out = ping(lab, SERVER, "-I", HOST)
+        out = ping(lab, SERVER, "-I", HOST, "-W", "1")  # -W: the last one counts
         assert "0 received" in out, out
         with Flow(lab, TCP, SUBSCRIBERS[0], (SERVERS[0], 7)) as flow:
             flow.ask()

@@ -5,8 +5,8 @@ import selectors
 import time
 
 import pytest
-from lab import POOL, SERVERS, SUBSCRIBERS
-from traffic import TCP, UDP, Flow, Server, closing
+from lab import PATIENCE_S, POOL, SERVERS, SUBSCRIBERS
+from traffic import TCP, UDP, Flow, Server, closing, dropped
 
 FLOWS = 50
 IN_FLIGHT = 400  # of UDP: so that no socket buffer of a host is what loses a packet
@@ -14,10 +14,10 @@ IN_FLIGHT = 400  # of UDP: so that no socket buffer of a host is what loses a pa
 
 def converse(flows):
     """Sends a token of its own through each flow and checks the answer. A lost datagram is sent
-    again, as any program would; the number of those is returned."""
+    again, as any program would."""
     selector = selectors.DefaultSelector()
-    waiting, todo, again = {}, list(enumerate(flows)), 0
-    end = time.monotonic() + 60
+    waiting, todo = {}, list(enumerate(flows))
+    end = time.monotonic() + 3 * PATIENCE_S
     for f in flows:
         f.s.setblocking(False)
     while todo or waiting:
@@ -36,9 +36,7 @@ def converse(flows):
             if f.kind == UDP and time.monotonic() - since > 2:
                 f.s.send(token(i, f))
                 waiting[f] = (i, time.monotonic())
-                again += 1
     selector.close()
-    return again
 
 
 def token(i, flow):
@@ -54,9 +52,9 @@ def test_200_subscribers_with_50_flows_each(lab, nat, kind):
                     f = Flow(lab, kind, source, (SERVERS[i % len(SERVERS)], 7))
                     flows.append(f)
                     f.connect()
-            again = converse(flows)
-            again += converse(flows)  # a second time: nothing has moved
-        assert again <= len(flows) // 100, delta
+            converse(flows)
+            converse(flows)  # a second time: nothing has moved
+        assert not dropped(delta), f"the NAT itself has lost something: {delta}"
         assert len({f.external for f in flows}) == len(flows) == len(server.peers)
         pool = set(map(str, ipaddress.ip_network(POOL)))
         for source in SUBSCRIBERS:

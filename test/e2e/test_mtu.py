@@ -4,7 +4,7 @@ import re
 
 import pytest
 from lab import NAT_INSIDE, SERVERS, SUBSCRIBERS
-from test_frag import over_pcap, ping
+from test_frag import over_pcap
 from traffic import TCP, Flow, Server
 
 
@@ -23,9 +23,9 @@ def test_narrow_interfaces(lab, fleet, forgetful):
     nat = fleet.start(over_pcap(inside={"mtu": 1300}, outside={"mtu": 1400}))
     with Server(lab, SERVERS[2:]):
         with nat.counting() as delta:
-            out = ping(lab, "-s", "1472", "-M", "do", "-I", SUBSCRIBERS[0], SERVERS[0])
+            out = lab.ping("sub", SERVERS[0], "-s", "1472", "-M", "do", "-I", SUBSCRIBERS[0])
             assert re.search(rf"From {re.escape(NAT_INSIDE)} .*mtu ?= ?1400", out), out
-            out = ping(lab, "-s", "1472", "-M", "dont", "-I", SUBSCRIBERS[1], SERVERS[1])
+            out = lab.ping("sub", SERVERS[1], "-s", "1472", "-M", "dont", "-I", SUBSCRIBERS[1])
             assert "3 received" in out, out
         assert delta["icmp_errors_sent"] >= 1
         assert delta["packets_fragmented"] >= 3

@@ -49,7 +49,7 @@ def stun(lab):
 
 def discover(lab, *options, source=CAROL, port=None):
     text = lab.run("sub", "turnutils_natdiscovery", *options, "-L", source, "-l",
-                   str(port or next(local_port)), SERVERS[0], timeout=60).stdout
+                   str(port or next(local_port)), SERVERS[0]).stdout
     answers = text.count("RFC 5780 response")
     assert answers and text.count("Mapped == XOR-Mapped") == answers, text  # R5780-3.6: no ALG
     return text

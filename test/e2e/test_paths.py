@@ -8,8 +8,8 @@ import socket
 
 import pytest
 from daemon import config
-from lab import NAT_INSIDE, NAT_OUTSIDE, ROUTER, SERVERS, SUBSCRIBERS
-from traffic import TCP, UDP, Flow, Server, open_socket
+from lab import NAT_INSIDE, NAT_OUTSIDE, PATIENCE_S, ROUTER, SERVERS, SUBSCRIBERS
+from traffic import TCP, UDP, Flow, Server, open_socket, receive
 
 IP_MTU = 14  # the path MTU that a socket knows
 ALICE, BOB = SUBSCRIBERS[:2]
@@ -55,10 +55,9 @@ def forgetful(lab, hosts):
 
 def trace(lab, where, how, source, to, *options):
     """The hops that traceroute prints."""
-    p = lab.run(where, "traceroute", "-n", "-q", "1", "-w", "3", "-m", "6", *how, *options, "-s",
-                source, to)
-    lines = p.stdout.rstrip().splitlines()[1:]
-    assert lines and not any("!" in line for line in lines), p.stdout
+    out = lab.traceroute(where, to, "-m", "6", *how, *options, "-s", source)
+    lines = out.rstrip().splitlines()[1:]
+    assert lines and not any("!" in line for line in lines), out
     return [line.split()[1] for line in lines]
 
 
@@ -142,10 +141,8 @@ def test_tcp_learns_the_path_mtu(lab, nat, way):
         assert client.getsockopt(socket.IPPROTO_IP, IP_MTU) == 1500
         accepted, _ = listener.accept()
         with accepted:
-            accepted.settimeout(10)
+            accepted.settimeout(PATIENCE_S)
             client.sendall(b"x" * 100000)
-            got = 0
-            while got < 100000:
-                got += len(accepted.recv(65536))
+            receive(accepted, 100000)
         assert client.getsockopt(socket.IPPROTO_IP, IP_MTU) == mtu
     lab.ip(server, f"link set eth0 mtu {mtu}")

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from daemon import config
-from lab import POOL, SERVERS, SUBSCRIBERS
+from lab import PATIENCE_S, POOL, SERVERS, SUBSCRIBERS
 from programs import ftp_server, http_server, ssh_server
 
 ALICE, BOB = SUBSCRIBERS[:2]
@@ -32,7 +32,7 @@ def module_nat(module_fleet, request):
 
 def curl(lab, where, source, *options):
     return lab.run(where, "curl", "-sS", "--no-progress-meter", "--interface", source, "--max-time",
-                   "50", *options, timeout=60)
+                   str(2 * PATIENCE_S), *options)
 
 
 # ---- HTTP

@@ -8,8 +8,8 @@ import time
 
 import pytest
 from daemon import config
-from lab import ROUTER, SERVERS, SUBSCRIBERS
-from traffic import TCP, UDP, Rendezvous, open_socket
+from lab import PATIENCE_S, ROUTER, SERVERS, SUBSCRIBERS
+from traffic import TCP, UDP, Rendezvous, open_socket, receive
 
 FILTERING = {"endpoint-independent": SUBSCRIBERS[0:2], "address-dependent": SUBSCRIBERS[2:4],
              "address-and-port-dependent": SUBSCRIBERS[4:6]}
@@ -71,7 +71,7 @@ def test_udp(lab, nat, rendezvous, mode, other):
     with a, b, nat.counting() as delta:
         (x_a, x_b), _ = introduced(pair, f"{mode} {other}".encode())
         hear = {a: (b"from b", x_b), b: (b"from a", x_a)}
-        heard, end = set(), time.monotonic() + 10
+        heard, end = set(), time.monotonic() + PATIENCE_S
         while len(heard) < 2:  # both go on until both have heard the other
             assert time.monotonic() < end, f"{len(heard)} of 2 heard the other"
             a.sendto(b"from a", x_b)
@@ -92,7 +92,7 @@ def punch_tcp(lab, ends, room):
         s.connect((SERVERS[0], 3333))
     ports = [s.getsockname()[1] for s in introducers]
     answers = introduced(introducers, room)
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE_S
     done = [None, None]
     try:
         while True:
@@ -124,11 +124,9 @@ def test_R5382_2_tcp_simultaneous_open(lab, nat, rendezvous, mode, other):
         (a, b), answers = punch_tcp(lab, places(mode, other), f"{mode} {other}".encode())
         with a, b:
             for s in (a, b):
-                s.settimeout(5)
+                s.settimeout(PATIENCE_S)
             assert (a.getpeername(), b.getpeername()) == (answers[0][1], answers[1][1])
             for one, two in ((a, b), (b, a)):
                 one.sendall(b"x" * 50000)
-                got = 0
-                while got < 50000:
-                    got += len(two.recv(65536))
+                receive(two, 50000)
     assert (delta["hairpinned"] > 0) == (other == "behind-the-same")

@@ -5,11 +5,11 @@ import os
 import socket
 import stat
 import subprocess
-import time
 
 import pytest
-from daemon import BUILD, STOP_S, config, ctl_raw
+from daemon import BUILD, START_S, STOP_S, config, ctl_raw
 from lab import SERVERS, SUBSCRIBERS
+from programs import iperf_server
 from traffic import TCP, UDP, Flow, Server, wait_until
 
 ALICE = SUBSCRIBERS[0]
@@ -38,12 +38,9 @@ def test_sigterm_under_load_ends_it_cleanly(lab, fleet):
     before = traces()
     for _ in range(2):
         d = fleet.start(config())
-        with lab.background("net", "iperf3", "-s", "-B", SERVERS[0], stdout=subprocess.DEVNULL):
-            wait_until(lambda: ":5201 " in lab.run("net", "ss", "-Hltn").stdout, 30, "iperf3 listens")
-            with load(lab):
-                wait_until(lambda: d.counters()["translated_inbound"] > 2000, 60, "the load flows")
-                took = d.stop()  # checks exit status, time, socket and log
-        assert took < STOP_S
+        with iperf_server(lab, SERVERS[0]), load(lab):
+            wait_until(lambda: d.counters()["translated_inbound"] > 2000, "the load flows")
+            d.stop()  # checks exit status, socket and log
         assert traces() == before
         for dev in ("inside", "outside"):
             assert "UP" in lab.run("nat", "ip", "link", "show", dev).stdout
@@ -73,7 +70,7 @@ def test_a_second_daemon_at_a_live_socket_is_refused(lab, fleet):
     first = fleet.start(config())
     second = fleet.make(config(), socket_path=first.socket)
     second.spawn()
-    assert second.process.wait(30) not in (0, None)
+    assert second.process.wait(START_S) not in (0, None)
     assert first.socket in second.log()
     assert first.ctl("status")["workers"]  # and the first one did not notice
     works(lab)
@@ -84,7 +81,7 @@ def test_a_file_that_is_no_socket_is_left_alone(lab, fleet, tmp_path):
     path.write_text("do not delete")
     d = fleet.make(config(), socket_path=path)
     d.spawn()
-    assert d.process.wait(30) not in (0, None)
+    assert d.process.wait(START_S) not in (0, None)
     assert path.read_text() == "do not delete" and str(path) in d.log()
 
 
@@ -97,7 +94,7 @@ def test_the_socket_is_for_owner_and_group(lab, fleet):
 def test_a_device_that_is_not_there_is_named(lab, fleet):
     d = fleet.make(config(outside={"device": "net_af_packet1,iface=nosuch0"}))
     d.spawn()
-    assert d.process.wait(30) not in (0, None)
+    assert d.process.wait(START_S) not in (0, None)
     assert "nosuch0" in d.log() and not os.path.exists(d.socket)
 
 
@@ -106,7 +103,7 @@ def test_a_broken_config_says_where(lab, fleet):
     conf["runtime"]["worker-lcore"] = 7
     d = fleet.make(conf)
     d.spawn()
-    assert d.process.wait(30) == 1
+    assert d.process.wait(START_S) == 1
     assert f"{d.config_path}:" in d.log() and "worker-lcore" in d.log()
     p = subprocess.run([str(BUILD / "cgnatd"), "--check", str(d.config_path)],
                        capture_output=True, text=True)
@@ -115,10 +112,10 @@ def test_a_broken_config_says_where(lab, fleet):
 
 def test_nobody_waits_for_a_daemon_that_is_idle(lab, fleet):
     d = fleet.start(config())
-    time.sleep(0.5)
     status = d.ctl("status")
     assert status["sessions"] == status["mappings"] == status["subscribers"] == status["blocks"] == 0
-    assert all(w["busy_percent"] < 50 for w in status["workers"])
+    wait_until(lambda: d.ctl("status")["uptime_seconds"] >= 2 and all(
+        w["busy_percent"] < 50 for w in d.ctl("status")["workers"]), "a second that is idle")
 
 
 def worker_counters(d):
@@ -150,7 +147,7 @@ def test_a_client_that_hangs_does_not_hold_up_the_end(lab, fleet):
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(d.socket)
         s.sendall(b'{"id": 1, "comm')
-        assert d.stop() < STOP_S
+        d.stop()
 
 
 @pytest.mark.parametrize("n", range(3))

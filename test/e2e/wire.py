@@ -4,6 +4,7 @@
 Every frame that is read has its IPv4 and L4 checksums verified, those of quoted packets' IPv4
 headers too.
 """
+import contextlib
 import logging
 import select
 import socket
@@ -15,6 +16,8 @@ from scapy.layers.inet import (  # noqa: E402,F401
     ICMP, IP, TCP, UDP, ICMPerror, IPerror, IPOption, TCPerror, UDPerror)
 from scapy.layers.l2 import ARP, Dot1Q, Ether  # noqa: E402,F401
 from scapy.utils import checksum  # noqa: E402
+
+from lab import PATIENCE_S  # noqa: E402
 
 SOL_PACKET, PACKET_AUXDATA = 263, 8
 ETH_P_ALL = 3
@@ -99,7 +102,7 @@ class Wire:
                 if frame is not None:
                     yield frame
 
-    def expect(self, match, timeout=3):
+    def expect(self, match, timeout=PATIENCE_S):
         """The first frame for which match(frame) is true."""
         others = []
         for frame in self.frames(timeout):
@@ -108,13 +111,22 @@ class Wire:
             others.append(frame.summary())
         raise AssertionError("the frame did not come; came instead: " + ("; ".join(others) or "none"))
 
-    def silent(self, match, seconds=0.3):
-        """Asserts that no such frame arrives."""
-        for frame in self.frames(seconds):
+    def silent(self, nat, match):
+        """Asserts that nothing like this has come of what was sent so far."""
+        nat.settle()
+        for frame in self.pending():
             assert not match(frame), f"came, but must not: {frame.summary()}"
 
+    def pending(self):
+        """The frames that are here already."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                frame = self._read()
+                if frame is not None:
+                    yield frame
+
     def flush(self):
-        for _ in self.frames(0.01):
+        for _ in self.pending():
             pass
 
     def close(self):
