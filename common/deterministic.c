@@ -14,6 +14,22 @@ static uint64_t range_size(const struct cgn_address_range *r)
 	return (uint64_t)r->last - r->first + 1;
 }
 
+// The last of n ascending numbers, the least of which is 0, that is not above `number`.
+static uint32_t last_at_most(const uint32_t *numbers, uint32_t n, uint32_t number)
+{
+	uint32_t lo = 0, hi = n;
+
+	while (hi - lo > 1) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (numbers[mid] <= number)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
 // ---- ranges of addresses
 
 static int compare_addresses(const void *a, const void *b, void *ranges)
@@ -69,17 +85,9 @@ static uint32_t ranges_number_of(const struct cgn_det_ranges *l, uint32_t addres
 
 static uint32_t ranges_address(const struct cgn_det_ranges *l, uint32_t number)
 {
-	uint32_t lo = 0, hi = l->n;
+	const uint32_t i = last_at_most(l->first, l->n, number);
 
-	while (hi - lo > 1) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (l->first[mid] <= number)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	return l->range[lo].first + (number - l->first[lo]);
+	return l->range[i].first + (number - l->first[i]);
 }
 
 // ---- subscribers: what the sources cover, each address once, at the first source that has it
@@ -338,17 +346,9 @@ static bool build_candidates(struct cgn_det *det)
 
 static uint16_t candidate_port(const struct cgn_det *det, uint32_t candidate)
 {
-	uint32_t lo = 0, hi = det->n_candidate_ranges;
+	const uint32_t i = last_at_most(det->candidate_first, det->n_candidate_ranges, candidate);
 
-	while (hi - lo > 1) {
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (det->candidate_first[mid] <= candidate)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	return (uint16_t)(det->candidates[lo].first + (candidate - det->candidate_first[lo]));
+	return (uint16_t)(det->candidates[i].first + (candidate - det->candidate_first[i]));
 }
 
 // CGN_DET_NONE: it is none.

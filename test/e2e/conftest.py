@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fixtures: one lab for all tests, one cgnatd per file unless a test starts its own.
 
-A file says with CONFIG = config(...) how its cgnatd is configured. After every test each cgnatd
+A file says with CONFIG = config(...) how its cgnatd is configured, or with SETUPS = {name: config(...)}
+that all its tests run once with each of several. After every test each cgnatd
 that still runs must account for every packet and have said nothing a sanitizer would say.
 
   CGNATD_BUILD        the build directory (default build)
@@ -70,9 +71,20 @@ def module_fleet(lab):
     fleet.close()
 
 
+def pytest_generate_tests(metafunc):
+    setups = getattr(metafunc.module, "SETUPS", None)
+    if setups and "module_nat" in metafunc.fixturenames:
+        metafunc.parametrize("module_nat", setups.values(), ids=setups.keys(), indirect=True,
+                             scope="module")
+
+
 @pytest.fixture(scope="module")
 def module_nat(module_fleet, request):
-    return module_fleet.start(getattr(request.module, "CONFIG", cgnatd.config()))
+    conf = getattr(request, "param", None) or getattr(request.module, "CONFIG", cgnatd.config())
+    d = module_fleet.start(conf)
+    yield d
+    if d.running():
+        d.stop()  # before the next one: it has the same devices
 
 
 @pytest.fixture

@@ -18,13 +18,6 @@ SETUPS = {"one-worker": over_pcap(),
                                    pool={"addresses": ["203.0.113.9"], "block-size": 64})}
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=str)
-def module_nat(module_fleet, request):
-    d = module_fleet.start(SETUPS[request.param])
-    yield d
-    d.stop()
-
-
 def text_record(n):
     return " ".join(f'"{"x" * min(250, n - i)}"' for i in range(0, n, 250))
 

@@ -33,13 +33,6 @@ SETUPS = {
 }
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=str)
-def module_nat(module_fleet, request):
-    d = module_fleet.start(SETUPS[request.param])
-    yield d
-    d.stop()
-
-
 def test_ping_with_3000_bytes(lab, nat):
     with nat.counting() as delta:
         for source in SUBSCRIBERS[:6]:

@@ -29,13 +29,6 @@ def conf(workers):
 SETUPS = {"one-worker": conf(1), "two-workers": conf(2)}
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=str)
-def module_nat(module_fleet, request):
-    d = module_fleet.start(SETUPS[request.param])
-    yield d
-    d.stop()
-
-
 @contextlib.contextmanager
 def gateway(lab):
     """A VPN gateway outside, with a host behind it."""

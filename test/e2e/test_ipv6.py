@@ -55,7 +55,7 @@ def router(lab):
         lab.sh(where, "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1 net.ipv6.conf.lo.disable_ipv6=1")
 
 
-SETUPS = {
+WORKERS = {
     "one-worker": {},
     "two-workers": {"runtime": {"worker-lcores": [1, 2]},
                     "inside": {"device": "net_af_packet0,iface=inside,qpairs=2"},
@@ -64,9 +64,9 @@ SETUPS = {
 }
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=str)
+@pytest.fixture(scope="module", params=WORKERS, ids=str)
 def module_nat(module_fleet, router, request):
-    d = module_fleet.start(dual(router, **SETUPS[request.param]))
+    d = module_fleet.start(dual(router, **WORKERS[request.param]))
     yield d
     d.stop()
 

@@ -31,13 +31,6 @@ def conf(workers):
 SETUPS = {"one-worker": conf(1), "two-workers": conf(2)}
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=str)
-def module_nat(module_fleet, request):
-    d = module_fleet.start(SETUPS[request.param])
-    yield d
-    d.stop()
-
-
 @pytest.fixture(scope="module")
 def hosts(lab):
     with lab.host("home", "sub", HOME + "/30", HOME_MTU), \

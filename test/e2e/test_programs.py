@@ -23,13 +23,6 @@ SETUPS = {"one-worker": config(static_mappings=STATIC),
 pool = ipaddress.ip_network(POOL)
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=str)
-def module_nat(module_fleet, request):
-    d = module_fleet.start(SETUPS[request.param])
-    yield d
-    d.stop()
-
-
 def curl(lab, where, source, *options):
     return lab.run(where, "curl", "-sS", "--no-progress-meter", "--interface", source, "--max-time",
                    str(2 * PATIENCE_S), *options)

@@ -29,13 +29,6 @@ MODES = pytest.mark.parametrize("mode", FILTERING)
 PLACES = pytest.mark.parametrize("other", ["behind-the-same", "outside"])
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=str)
-def module_nat(module_fleet, request):
-    d = module_fleet.start(SETUPS[request.param])
-    yield d
-    d.stop()
-
-
 @pytest.fixture(scope="module")
 def rendezvous(lab):
     with Rendezvous(lab, SERVERS[0]) as server:

@@ -26,13 +26,6 @@ SETUPS = {
 }
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=str)
-def module_nat(module_fleet, request):
-    d = module_fleet.start(SETUPS[request.param])
-    yield d
-    d.stop()
-
-
 class Caller(Flow):
     """A Flow of a host outside, or of a subscriber."""
 

@@ -18,13 +18,6 @@ SETUPS = {
 N = 40
 
 
-@pytest.fixture(scope="module", params=SETUPS, ids=str)
-def module_nat(module_fleet, request):
-    d = module_fleet.start(SETUPS[request.param])
-    yield d
-    d.stop()
-
-
 def workers(nat):
     return len(nat.ctl("status")["workers"])
 

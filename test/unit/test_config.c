@@ -1,39 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The configuration file: good ones give exactly their values, broken ones exactly their messages,
-// and nothing that can stand in a file does any harm.
-#include "config.h"
+// The configuration file: good ones give exactly their values, broken ones exactly their messages. That
+// nothing that can stand in a file does any harm: test_config_harm.c.
+#include "config_outcome.h"
 #include <dirent.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define BROKEN_DIR SOURCE_ROOT "/test/config"
 #define ADDRESS(a, b, c, d) ((uint32_t)(a) << 24 | (b) << 16 | (c) << 8 | (d))
-
-// What a run of the loader gave.
-struct outcome {
-	struct cgn_config *config;
-	char *errors;
-	size_t n_bytes;
-	unsigned n_errors;
-	struct config_warnings warnings;
-};
-
-static void outcome_fini(struct outcome *o)
-{
-	cgn_config_free(o->config);
-	free(o->errors);
-	config_warnings_free(&o->warnings);
-}
 
 static struct outcome load(const char *path)
 {
@@ -43,32 +18,6 @@ static struct outcome load(const char *path)
 	o.config = config_load(path, f, &o.n_errors, &o.warnings);
 	fclose(f);
 	return o;
-}
-
-static struct outcome parse(const char *text, size_t n_bytes)
-{
-	struct outcome o = {0};
-	FILE *f = open_memstream(&o.errors, &o.n_bytes);
-
-	o.config = config_parse("t", text, n_bytes, f, &o.n_errors, &o.warnings);
-	fclose(f);
-	return o;
-}
-
-static char *read_text(const char *path, size_t *n_bytes)
-{
-	FILE *f = fopen(path, "rb");
-	struct stat st;
-	char *text;
-
-	assert_non_null(f);
-	assert_int_equal(fstat(fileno(f), &st), 0);
-	*n_bytes = (size_t)st.st_size;
-	text = calloc(1, *n_bytes + 1);
-	assert_non_null(text);
-	assert_int_equal(fread(text, 1, *n_bytes, f), *n_bytes);
-	fclose(f);
-	return text;
 }
 
 // ---- broken files
@@ -403,22 +352,6 @@ static void the_full_example_has_its_values(void **state)
 	assert_example_static_mappings(c->static_mappings);
 	assert_default_rest(c);
 	outcome_fini(&o);
-}
-
-#define INTERFACES \
-	"interfaces:\n" \
-	"- {name: in, role: internal, device: net_null0, addresses: [100.64.0.1/10]}\n" \
-	"- {name: out, role: external, device: net_null1, addresses: [192.0.2.2/24]}\n"
-#define POOLS "pools: [{name: a, addresses: [203.0.113.0/28]}]\n"
-#define POLICIES "policies: [{name: all}]\n"
-
-static struct outcome parse_good(const char *text)
-{
-	struct outcome o = parse(text, strlen(text));
-
-	assert_string_equal(o.errors, "");
-	assert_non_null(o.config);
-	return o;
 }
 
 static void assert_service(
@@ -799,164 +732,6 @@ static void warnings_and_the_error_count_may_be_left_out(void **state)
 	cgn_config_free(NULL);
 }
 
-// ---- large files
-
-// The text of `format` for i in 0..n-1 between `head` and `tail`.
-static char *repeat(const char *head, const char *format, unsigned n, const char *tail)
-{
-	char *text;
-	size_t n_bytes;
-	FILE *f = open_memstream(&text, &n_bytes);
-
-	fputs(head, f);
-	for (unsigned i = 0; i < n; i++) {
-		char address[32];
-
-		snprintf(address, sizeof(address), "%u.%u.%u.%u", 11 + (i >> 24), i >> 16 & 255,
-			i >> 8 & 255, i & 255);
-		fprintf(f, format, address);
-	}
-	fputs(tail, f);
-	fclose(f);
-	return text;
-}
-
-static void long_lists_are_fine(void **state)
-{
-	char *text = repeat(INTERFACES POOLS
-		"policies: [{name: cdn, action: bypass, match: {destination: [",
-		"%s, ", 100000, "]}}, {name: all}]\n");
-	struct outcome o = parse_good(text);
-
-	assert_int_equal(o.config->policies[0].n_destinations, 100000);
-	outcome_fini(&o);
-	free(text);
-
-	text = repeat(INTERFACES POLICIES "pools: [{name: a, addresses: [", "%s, ", 65536, "]}]\n");
-	o = parse_good(text);
-	assert_int_equal(o.config->pools[0].n_ranges, 65536);
-	outcome_fini(&o);
-	free(text);
-
-	text = repeat(POOLS POLICIES
-		"interfaces:\n"
-		"- {name: in, role: internal, device: net_null0, addresses: [100.64.0.1/10]}\n"
-		"- name: out\n  role: external\n  device: net_null1\n  addresses: [192.0.2.2/24]\n"
-		"  routes:\n",
-		"  - {prefix: %s, via: 192.0.2.1}\n", CONFIG_ROUTES_MAX, "");
-	o = parse_good(text);
-	assert_int_equal(o.config->interfaces[1].n_routes, CONFIG_ROUTES_MAX);
-	outcome_fini(&o);
-	free(text);
-}
-
-static void large_nonsense_is_refused_quickly(void **state)
-{
-	static const char *const pieces[] = {"[", "{", "- ", "? ", "a: ", "[a,", "- a\n", "\n",
-		"\"", "&a ", "!t ", "'", "#", "a\n", "---\n", "%T\n", "{a: ", "[]: ", "x: 1\n",
-		"pools: 1\n"};
-	char *text = malloc(CONFIG_FILE_MAX);
-
-	assert_non_null(text);
-	for (unsigned i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
-		size_t n = strlen(pieces[i]), n_bytes = 0;
-		struct timespec from, to;
-		struct outcome o;
-
-		while (n_bytes + n <= 256 * 1024) {
-			memcpy(text + n_bytes, pieces[i], n);
-			n_bytes += n;
-		}
-		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
-		o = parse(text, n_bytes);
-		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
-		assert_null(o.config);
-		assert_true(o.n_errors > 0);
-		if (to.tv_sec - from.tv_sec > 10)
-			fail_msg("\"%s\" took %ld s", pieces[i], (long)(to.tv_sec - from.tv_sec));
-		outcome_fini(&o);
-	}
-	free(text);
-}
-
-// ---- mutations
-
-// Either a configuration or errors that are each one line at a place; never anything else.
-static void check_outcome(const char *text, size_t n_bytes)
-{
-	struct outcome o = parse(text, n_bytes);
-	unsigned n_lines = 0, line, column;
-	int n_read;
-
-	for (char *p = o.errors; *p; p = strchr(p, '\n') + 1) {
-		assert_int_equal(sscanf(p, "t:%u:%u: %n", &line, &column, &n_read), 2);
-		assert_true(line >= 1 && column >= 1);
-		assert_non_null(strchr(p, '\n'));
-		n_lines++;
-	}
-	assert_int_equal(o.n_errors, n_lines);
-	assert_true(!o.config == (n_lines > 0));
-	assert_int_equal(strlen(o.errors), o.n_bytes);
-	outcome_fini(&o);
-}
-
-static void a_file_cut_anywhere_does_no_harm(void **state)
-{
-	size_t n_bytes;
-	char *text = read_text(SOURCE_ROOT "/config/cgnatd.yaml", &n_bytes);
-
-	for (size_t n = 0; n <= n_bytes; n++) {
-		char *cut = malloc(n ? n : 1); // exactly: reading behind its end is seen by ASan
-
-		assert_non_null(cut);
-		memcpy(cut, text, n);
-		check_outcome(cut, n);
-		free(cut);
-	}
-	free(text);
-}
-
-static void a_mutated_file_does_no_harm(void **state)
-{
-	static const char specials[] =
-		"[]{}:,-#&*!|>'\"%@`?\t\n \\0159/.~<=\x00\x01\x7f\x80\xc2\xff";
-	const char *given = getenv("CGNAT_TEST_SEED");
-	unsigned seed = given ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
-	size_t n_bytes;
-	char *text = read_text(SOURCE_ROOT "/config/cgnatd.yaml", &n_bytes);
-
-	print_message("CGNAT_TEST_SEED=%u\n", seed);
-	for (unsigned i = 0; i < 3000; i++) {
-		size_t n = n_bytes;
-		char *m = malloc(n + 64);
-
-		assert_non_null(m);
-		memcpy(m, text, n);
-		for (unsigned k = (unsigned)rand_r(&seed) % 8 + 1; k; k--) {
-			size_t at = (unsigned)rand_r(&seed) % n;
-			char special = specials[(unsigned)rand_r(&seed) % (sizeof(specials) - 1)];
-
-			switch (rand_r(&seed) % 4) {
-			case 0:
-				m[at] ^= (char)(1 << rand_r(&seed) % 8);
-				break;
-			case 1:
-				m[at] = special;
-				break;
-			case 2:
-				memmove(m + at, m + at + 1, --n - at);
-				break;
-			default:
-				memmove(m + at + 1, m + at, n++ - at);
-				m[at] = special;
-			}
-		}
-		check_outcome(m, n);
-		free(m);
-	}
-	free(text);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -976,10 +751,6 @@ int main(void)
 		cmocka_unit_test(too_little_overflow_is_a_warning),
 		cmocka_unit_test(services_and_rests_below_the_rfcs_are_warnings),
 		cmocka_unit_test(warnings_and_the_error_count_may_be_left_out),
-		cmocka_unit_test(long_lists_are_fine),
-		cmocka_unit_test(large_nonsense_is_refused_quickly),
-		cmocka_unit_test(a_file_cut_anywhere_does_no_harm),
-		cmocka_unit_test(a_mutated_file_does_no_harm),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
