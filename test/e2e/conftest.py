@@ -6,7 +6,7 @@ that all its tests run once with each of several. After every test each cgnatd
 that still runs must account for every packet and have said nothing a sanitizer would say.
 
   CGNATD_BUILD        the build directory (default build)
-  CGNATD_E2E_SECONDS  how long the long tests run (default 10; scripts/test says 60)
+  CGNATD_E2E_SECONDS  how long the long tests run (default 10; scripts/test says 30, and 5 with the sanitizers)
 """
 import os
 import sys

@@ -212,9 +212,9 @@ class Flow:
 
 
 def dropped(delta):
-    """The reasons for drops in what Daemon.counting() yields, but for a transmit queue that was full for
-    a moment: as the kernel's own queues are, when the machine is busy."""
-    return {k for k in delta if k.isupper()} - {"TX_FULL"}
+    """The reasons for drops in what Daemon.counting() yields, but for queues that were full for a moment:
+    as the kernel's own are, when the machine is busy."""
+    return {k for k in delta if k.isupper()} - {"TX_FULL", "HANDOFF_FULL"}
 
 
 @contextlib.contextmanager
