@@ -9,7 +9,6 @@ did not run.
 """
 import collections
 import difflib
-import pathlib
 import re
 import sys
 import xml.etree.ElementTree

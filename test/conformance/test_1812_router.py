@@ -5,9 +5,9 @@ import struct
 import pytest
 
 from nat import FAR_ROUTER, POOL, ROUTER_OUT, S1, S2, US_IN, US_OUT, I, J, mac_of
-from packets import (DF, EXPIRED, ICMP, IP, MF, PARAMETER, TCP, UDP, UNREACHABLE, answer, checksum, dst, echo,
-                     echo_reply, error_of, fragments, host, icmp, icmp_error, l4, l4_checksum_ok, mtu_of, payload,
-                     quote_bytes, quotes, reassembled, src, tcp, udp)
+from packets import (DF, EXPIRED, ICMP, IP, MF, PARAMETER, TCP, UDP, UNREACHABLE, answer, checksum, echo,
+                     error_of, fragments, host, icmp, icmp_error, l4, l4_checksum_ok, mtu_of, payload, quote_bytes,
+                     quotes, reassembled, src, tcp, udp)
 
 ERROR_MAX = 576
 BYPASSED = host("198.51.100.200")

@@ -2,7 +2,7 @@
 """RFC 4787, UDP: mappings, ports, pooling, timers."""
 import pytest
 
-from nat import POOL, S1, S2, I, J, K, Nat, Refused
+from nat import POOL, S1, S2, I, J, K, Refused
 from packets import answer, dst, echo, host, payload, src, tcp, udp
 
 UDP_S = 300  # the default timeout

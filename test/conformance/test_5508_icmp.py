@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from nat import FAR_ROUTER, POOL, ROUTER_IN, ROUTER_OUT, S1, S2, US_IN, US_OUT, I, J, Refused
-from packets import (ECHO_REPLY, EXPIRED, PARAMETER, PAYLOAD, QUENCH, REDIRECT, UNREACHABLE, answer, checksum, dst,
+from packets import (ECHO_REPLY, EXPIRED, PARAMETER, PAYLOAD, QUENCH, UNREACHABLE, answer, checksum, dst,
                      echo, echo_reply, error_of, fragments, icmp, icmp_error, l4, l4_checksum_ok, mtu_of, quote, quote_bytes,
                      quotes, src, tcp, udp,)
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from nat import S1, Refused
-from packets import dst, echo, host, src, tcp, udp
+from packets import echo, host, src, tcp, udp
 
 SILENT = {"refused": "off"}
 X = "192.0.2.129"  # the external address

@@ -17,8 +17,8 @@ from lab import PATIENCE_S, die_with_parent
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 BUILD = REPO / os.environ.get("CGNATD_BUILD", "build")
-START_S = 120
 SANITIZER_WORDS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "UndefinedBehavior")
+START_S = STOP_S = PATIENCE_S
 
 
 def build_option(name):
@@ -28,7 +28,6 @@ def build_option(name):
 
 
 SANITIZED = build_option("b_sanitize") not in (None, "none", [])
-STOP_S = 60 if SANITIZED else 30  # the leak check walks the whole memory
 
 BASE = {
     "runtime": {"main-lcore": 0, "worker-lcores": [1], "share-cpus": True, "hugepages": False,
@@ -161,7 +160,7 @@ class Daemon:
 
     def ctl_raw(self, *args, timeout=2 * PATIENCE_S):
         """cgnatctl with these arguments: exit status, stdout, stderr."""
-        return ctl_raw("--socket", self.socket, *args, timeout=timeout)
+        return ctl_raw("--socket", self.socket, "--timeout", str(PATIENCE_S), *args, timeout=timeout)
 
     def ctl(self, *args):
         """The JSON answer of one command."""

@@ -20,7 +20,7 @@ import subprocess
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 PREFIX = "cgnat-e2e"
-PATIENCE_S = 60  # for whatever must happen: a busy machine may be slow, a broken NAT never gets there
+PATIENCE_S = 120  # for whatever must happen: a busy machine may be slow, a broken NAT never gets there
 
 NAT_INSIDE = "100.64.0.1"
 NAT_OUTSIDE = "192.0.2.2"

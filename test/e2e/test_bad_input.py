@@ -10,7 +10,7 @@ import pytest
 from daemon import Client
 from lab import NAT_INSIDE, NAT_OUTSIDE, PATIENCE_S, SERVERS, SUBSCRIBERS
 from traffic import TCP, UDP, Flow, Server
-from wire import ARP, ICMP, IP, TCP as TCPHeader, UDP as UDPHeader, Ether, Wire
+from wire import ARP, ICMP, IP, TCP as TCPHeader, UDP as UDPHeader, Wire
 
 ALICE, MALLORY = SUBSCRIBERS[0], SUBSCRIBERS[-1]
 FRAMES_PER_S = 4000  # at most: enough variety, and the machine stays usable

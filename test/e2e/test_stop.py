@@ -127,10 +127,8 @@ def test_idle_workers_relax_and_answer(lab, fleet):
     before = worker_counters(d)
     for _ in range(5):  # each needs an answer of both workers
         assert d.ctl("show", "sessions") == []
-    deadline = time.monotonic() + 20
-    while not all(w["asleep_percent"] > 0 for w in d.ctl("status")["workers"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: all(w["asleep_percent"] > 0 for w in d.ctl("status")["workers"]),
+               "a second in which each has slept")
     after = worker_counters(d)
     assert all(b["idle_sleeps"] > a["idle_sleeps"] for a, b in zip(before, after))
     assert all(w["busy_percent"] + w["asleep_percent"] <= 100 for w in d.ctl("status")["workers"])

@@ -56,7 +56,7 @@ class Daemon:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(10) == 0
+        assert self.process.wait(60) == 0
         assert not os.path.exists(self.socket)
 
 
@@ -381,7 +381,7 @@ def test_a_long_list_takes_no_memory(start):
                 with open(f"/proc/{process.pid}/status") as f:
                     sizes = dict(x.split(":", 1) for x in f)
                 peak = max(peak, int(sizes.get("VmRSS", "0 kB").split()[0]))
-    assert run.wait(10) == 0
+    assert run.wait(60) == 0
     assert n == 300001  # "[", a line each, "]"
     if "address" not in os.environ.get("SANITIZE", ""):  # which keeps what was freed
         assert peak < 20000  # kB
@@ -423,7 +423,7 @@ def test_a_second_daemon_respects_the_first(start):
 def test_garbage_while_others_work(daemon):
     noise = socket.socket(socket.AF_UNIX)
     noise.connect(daemon.socket)
-    noise.settimeout(10)
+    noise.settimeout(60)
     blob = os.urandom(1 << 16).replace(b"\n", b"\0") * 160
     noise.sendall(blob)
     assert b'"line_too_long"' in noise.recv(4096)
@@ -444,8 +444,12 @@ def test_idle_costs_no_cpu(daemon):
         with open(f"/proc/{daemon.process.pid}/stat") as f:
             return sum(map(int, f.read().rsplit(")", 1)[1].split()[11:13]))
 
-    before = ticks()
-    time.sleep(1)
-    assert ticks() - before <= 3  # of 100
+    for _ in range(20):  # a second that is idle; a loop that never sleeps has none
+        before = ticks()
+        time.sleep(1)
+        if ticks() - before <= 3:  # of 100
+            break
+    else:
+        assert False, f"{ticks() - before} ticks in a second"
     for s in clients:
         s.close()
