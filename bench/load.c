@@ -7,6 +7,7 @@
 #include <rte_cycles.h>
 #include <rte_prefetch.h>
 #include "dataplane/path.h"
+#include "policies.h"
 
 #define REMOTE 0xc6336401u // 198.51.100.1
 #define REMOTE_PORT 53
@@ -90,7 +91,10 @@ static void ends_in(const struct load *l, uint64_t k, enum side side, struct fra
 		return;
 	}
 	internal_of(l, k, &e->src, &e->sport);
-	if (is_hairpin(l)) {
+	if (l->phase == LOAD_BYPASS) {
+		e->dst = htonl(policies_bypassed(k));
+		e->dport = htons(REMOTE_PORT);
+	} else if (is_hairpin(l)) {
 		const struct external *to = &l->external[partner_of(l, k)];
 
 		e->dst = to->addr;
@@ -104,6 +108,10 @@ static void ends_in(const struct load *l, uint64_t k, enum side side, struct fra
 // Ends that it must have when it leaves by this side.
 static void ends_out(const struct load *l, uint64_t k, enum side side, struct frame_ends *e)
 {
+	if (l->phase == LOAD_BYPASS) { // as it came in
+		ends_in(l, k, SIDE_INTERNAL, e);
+		return;
+	}
 	if (side == SIDE_EXTERNAL || is_hairpin(l)) {
 		e->src = l->external[k].addr;
 		e->sport = l->external[k].port;

@@ -46,6 +46,7 @@ struct load {
 		LOAD_HAIRPIN_FILL,
 		LOAD_STEADY,
 		LOAD_LIVE, // each mapping of the first half once in a cycle
+		LOAD_BYPASS, // to what a policy bypasses
 	} phase;
 	uint64_t fill_at, fill_end; // counted, not numbers of mappings
 	uint64_t fill_first; // mappings below this are filled in first

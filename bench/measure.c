@@ -332,7 +332,7 @@ static void measure_steady(struct meter *m)
 		l->fill_at = 0;
 		fill(l, l->n);
 	}
-	l->phase = LOAD_STEADY;
+	l->phase = opt.mode == MODE_BYPASS ? LOAD_BYPASS : LOAD_STEADY;
 	l->turn_ns = opt.packets ? PACKETS_TURN_NS : 0;
 	forward(m);
 	if (opt.load_percent > 0)

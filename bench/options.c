@@ -16,6 +16,7 @@ struct options opt = {
 	.ahead = 2048,
 	.seconds = 2,
 	.load_percent = 80,
+	.policies = 1,
 };
 const char *const direction_names[] = {"out", "in", "mix", "hairpin", NULL};
 const char *const order_names[] = {"random", "sweep", NULL};
@@ -39,6 +40,9 @@ static _Noreturn void usage(int code)
 		"  --load MPPS|P%%      offered load at which the latency is measured, per worker (80%%);\n"
 		"                      0: no latency\n"
 		"  --new               measure how fast new mappings are made\n"
+		"  --policies N        policies, of which the last takes the packets, 1..1023 (1)\n"
+		"  --bypass-prefixes N destinations that a policy before them bypasses, 0..1000000 (0)\n"
+		"  --bypass            measure packets to those instead\n"
 		"  --expire N          while N mappings run out per 1000 packets, 1..500\n"
 		"  --expire-all        no packets: how all mappings run out\n"
 		"  --stages            clocks per stage (cgnat-bench-stages, beside this program)\n"
@@ -79,7 +83,7 @@ static void set_mode(enum mode mode)
 {
 	if (opt.mode != MODE_STEADY && opt.mode != mode) {
 		fprintf(stderr,
-			"cgnat-bench: --new, --expire and --expire-all: only one of them\n");
+			"cgnat-bench: --new, --bypass, --expire and --expire-all: only one of them\n");
 		exit(2);
 	}
 	opt.mode = mode;
@@ -100,6 +104,9 @@ enum {
 	O_PACKETS,
 	O_LOAD,
 	O_NEW,
+	O_POLICIES,
+	O_BYPASS_PREFIXES,
+	O_BYPASS,
 	O_EXPIRE,
 	O_EXPIRE_ALL,
 	O_STAGES,
@@ -123,6 +130,9 @@ static const struct option long_options[] = {
 	{"packets", 1, NULL, O_PACKETS},
 	{"load", 1, NULL, O_LOAD},
 	{"new", 0, NULL, O_NEW},
+	{"policies", 1, NULL, O_POLICIES},
+	{"bypass-prefixes", 1, NULL, O_BYPASS_PREFIXES},
+	{"bypass", 0, NULL, O_BYPASS},
 	{"expire", 1, NULL, O_EXPIRE},
 	{"expire-all", 0, NULL, O_EXPIRE_ALL},
 	{"stages", 0, NULL, O_STAGES},
@@ -159,6 +169,17 @@ static void parse_traffic(int c)
 		break;
 	case O_NEW:
 		set_mode(MODE_NEW);
+		break;
+	case O_POLICIES:
+		opt.policies =
+			(uint32_t)number_parse("--policies", optarg, 1, CGN_POLICIES_MAX - 1);
+		break;
+	case O_BYPASS_PREFIXES:
+		opt.bypass_prefixes =
+			(uint32_t)number_parse("--bypass-prefixes", optarg, 0, 1000000);
+		break;
+	case O_BYPASS:
+		set_mode(MODE_BYPASS);
 		break;
 	case O_EXPIRE:
 		set_mode(MODE_EXPIRE);
@@ -225,11 +246,15 @@ static void check(void)
 	}
 	if (opt.mode != MODE_STEADY && opt.direction != DIRECTION_OUT) {
 		fprintf(stderr,
-			"cgnat-bench: --new, --expire and --expire-all are measured outbound\n");
+			"cgnat-bench: --new, --bypass, --expire and --expire-all are measured outbound\n");
 		exit(2);
 	}
 	if (opt.mode == MODE_EXPIRE && opt.mappings < 32768) {
 		fprintf(stderr, "cgnat-bench: --expire: needs 32768 mappings or more\n");
+		exit(2);
+	}
+	if (opt.mode == MODE_BYPASS && !opt.bypass_prefixes) {
+		fprintf(stderr, "cgnat-bench: --bypass: needs --bypass-prefixes\n");
 		exit(2);
 	}
 	// a burst for every turn: ahead is a whole number of them

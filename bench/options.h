@@ -19,6 +19,7 @@ enum order {
 enum mode {
 	MODE_STEADY, // packets of mappings that are there
 	MODE_NEW, // each packet makes a mapping
+	MODE_BYPASS, // packets that a policy bypasses
 	MODE_EXPIRE, // packets of one half, while the other half runs out
 	MODE_EXPIRE_ALL, // no packets: all run out
 };
@@ -32,6 +33,7 @@ struct options {
 	uint32_t packet_size; // with FCS; 0 = IMIX
 	uint32_t ahead; // frames made before the clock starts
 	uint32_t expire_permille;
+	uint32_t policies, bypass_prefixes;
 	double seconds;
 	double load_mpps; // offered for the latency, per worker; 0 = load_percent of what it can
 	double load_percent; // 0 = no latency

@@ -12,7 +12,7 @@ static const char *const stage_names[STAGE_COUNT] = {
 #undef X
 };
 
-static const char *const mode_names[] = {"steady", "new", "expire", "expire-all"};
+static const char *const mode_names[] = {"steady", "new", "bypass", "expire", "expire-all"};
 
 // All workers together: means of what is per packet, sums of what is counted, the worst latency.
 static struct result sum_of(const struct measure *m)
@@ -112,9 +112,9 @@ static void report_json(
 	const struct measure *m, const struct result *s, uint64_t mappings, double bytes)
 {
 	const double hz = (double)rte_get_tsc_hz();
-	const double mpps = opt.mode == MODE_STEADY || opt.mode == MODE_EXPIRE
-		? hz / s->cycles_per_packet / 1e6
-		: 0;
+	const double mpps = opt.mode == MODE_NEW || opt.mode == MODE_EXPIRE_ALL
+		? 0
+		: hz / s->cycles_per_packet / 1e6;
 	json_t *j = json_object();
 
 	set(j, "mode", json_string(mode_names[opt.mode]));
@@ -123,6 +123,8 @@ static void report_json(
 	set(j, "protocol", json_string(opt.tcp ? "tcp" : "udp"));
 	set_n(j, "mappings", mappings);
 	set_n(j, "subscribers", opt.subscribers);
+	set_n(j, "policies", opt.policies);
+	set_n(j, "bypass_prefixes", opt.bypass_prefixes);
 	set_n(j, "packet_size", opt.packet_size ? opt.packet_size : 354); // mean of IMIX: 353.8
 	set(j, "imix", json_boolean(!opt.packet_size));
 	set_n(j, "workers", opt.workers);

@@ -11,6 +11,7 @@
 #include <rte_malloc.h>
 #include "dataplane/handoff.h"
 #include "options.h"
+#include "policies.h"
 
 #define MBUFS_PER_WORKER 16383 // two interfaces' worth of AHEAD_MAX and a turn's
 // with its header and padding; without hugepages no two of them share a page
@@ -95,8 +96,7 @@ static void make_config(struct cgn_config *c)
 	c->n_interfaces = 2;
 	c->pools = &pool;
 	c->n_pools = 1;
-	c->policies = &policy;
-	c->n_policies = 1;
+	policies_make(c, &policy);
 	c->timeouts = (struct cgn_timeouts){.udp = 300,
 		.tcp_established = 7440,
 		.tcp_opening = 240,

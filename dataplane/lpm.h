@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Longest-prefix match over IPv4, built once, then read only. The prefixes are flattened into
-// disjoint ranges; a table over the top 16 bits answers most look-ups with one load, the rest with
-// a short binary search.
+// disjoint ranges; a table over the top 16 bits answers most look-ups with one load. Where a /16 has
+// many ranges a second table over the next 8 bits answers; what is left is a short search.
 //
 // Thread: any number of readers; built by control.
-// Memory: 256 KiB and 8 bytes per range (at most 2 ranges per prefix + 1).
+// Memory: 256 KiB, and 8 bytes per range (at most 2 ranges per prefix + 1) and at most 64 for the
+//         second tables.
 #pragma once
 #include <stdint.h>
 
@@ -17,13 +18,18 @@ struct lpm_prefix {
 };
 
 #define LPM_MORE 0x80000000u // in top[]: it is no value but the number of a range
+#define LPM_TABLE 0x40000000u // and with this, that of a second table
+#define LPM_DENSE 16u // ranges of a /16 from which on it has a second table
 
 struct lpm {
 	uint32_t *first; // first address of each range, ascending; first[0] = 0
 	uint32_t *value;
 	uint32_t n_ranges;
+	uint32_t (*second)[256]; // by the third byte of the address: as top[]
+	uint32_t n_second;
 	// By the top 16 bits of the address: the value of all that begin so, or, where they differ or
-	// the value has the top bit, LPM_MORE | the range that holds the first of them.
+	// the value has the top bit, LPM_MORE | the range that holds the first of them, or | LPM_TABLE
+	// and the number of a second table.
 	uint32_t top[65536];
 };
 
@@ -31,8 +37,8 @@ struct lpm {
 struct lpm *lpm_create(const struct lpm_prefix *prefixes, uint32_t n);
 void lpm_destroy(struct lpm *lpm);
 
-// Of an address that top[] does not answer; `range` holds the first one of its /16.
-uint32_t lpm_search(const struct lpm *lpm, uint32_t address, uint32_t range);
+// Of an address that top[] does not answer; `top` is what it says, but for LPM_MORE.
+uint32_t lpm_search(const struct lpm *lpm, uint32_t address, uint32_t top);
 
 static inline uint32_t lpm_lookup(const struct lpm *lpm, uint32_t address)
 {

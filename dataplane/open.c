@@ -204,6 +204,11 @@ static void open_one(struct worker *w, struct pkt *p, const struct snapshot_poli
 		translate_out(w, p, record);
 }
 
+static bool is_translated(const struct snapshot_policy *policy)
+{
+	return policy && policy->config->action == CGN_TRANSLATE;
+}
+
 void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsigned n)
 {
 	const struct snapshot_policy *policy[BATCH_MAX];
@@ -218,12 +223,17 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 		const struct pkt *p = &b->pkt[at[i]];
 
 		policy[i] = match_outbound(w, p);
-		hash[i] = subscriber_hash(&w->subscribers, ntohl(p->ip->src),
-			policy[i] ? policy[i]->config->pool : 0);
+		hash[i] = SUBSCRIBER_NONE;
+		if (!is_translated(policy[i]))
+			continue;
+		hash[i] = subscriber_hash(
+			&w->subscribers, ntohl(p->ip->src), policy[i]->config->pool);
 		index_prefetch(&w->subscribers.index, hash[i]);
 	}
-	for (unsigned i = 0; i < n_open; i++) // the subscriber
-		hash[i] = subscriber_prefetch(&w->subscribers, hash[i]);
+	for (unsigned i = 0; i < n_open; i++) { // the subscriber
+		if (hash[i] != SUBSCRIBER_NONE)
+			hash[i] = subscriber_prefetch(&w->subscribers, hash[i]);
+	}
 	for (unsigned i = 0; i < n_open; i++) { // its first block
 		block[i] = hash[i] == SUBSCRIBER_NONE ? PORTBLOCK_NONE
 						      : w->subscribers.sub[hash[i]].lent;
@@ -243,8 +253,13 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 				index_hash(REST_KEY(p->key, w->subscribers.sub[hash[i]].pool),
 					w->rests.seed));
 	}
-	for (unsigned i = 0; i < n; i++)
-		open_one(w, &b->pkt[at[i]], policy[i]);
+	for (unsigned i = 0; i < n; i++) {
+		if (at[i] < b->n_missed && !is_translated(policy[i]))
+			admit_outbound(
+				w, &b->pkt[at[i]], policy[i]); // has no session, and gets none
+		else
+			open_one(w, &b->pkt[at[i]], policy[i]);
+	}
 	session_settle(w);
 }
 

@@ -12,79 +12,23 @@ static uint32_t mask_of(uint8_t length)
 
 // ---- policies
 
-static bool set_create(struct prefix_set *set, const struct cgn_prefix *prefixes, uint32_t n)
-{
-	struct lpm_prefix *list;
-
-	set->few = prefixes;
-	set->n = n;
-	if (n < PREFIX_SET_FEW)
-		return true;
-	list = calloc(n, sizeof(*list));
-	if (!list)
-		return false;
-	for (uint32_t i = 0; i < n; i++) {
-		list[i] = (struct lpm_prefix){
-			prefixes[i].address & mask_of(prefixes[i].length), prefixes[i].length, 1};
-	}
-	set->many = lpm_create(list, n);
-	free(list);
-	return set->many;
-}
-
-static bool set_match(const struct prefix_set *set, uint32_t address)
-{
-	if (set->many)
-		return lpm_lookup(set->many, address) != LPM_NONE;
-	for (uint32_t i = 0; i < set->n; i++) {
-		if (!((address ^ set->few[i].address) & mask_of(set->few[i].length)))
-			return true;
-	}
-	return !set->n;
-}
-
-static bool ports_match(const struct cgn_policy *policy, uint16_t port, bool has_ports)
-{
-	if (!policy->n_destination_ports)
-		return true;
-	for (uint32_t i = 0; has_ports && i < policy->n_destination_ports; i++) {
-		if (port >= policy->destination_ports[i].first &&
-			port <= policy->destination_ports[i].last)
-			return true;
-	}
-	return false;
-}
-
 const struct snapshot_policy *snapshot_policy_match(const struct snapshot *s, uint32_t source,
 	uint32_t destination, uint8_t protocol, uint16_t destination_port, bool has_ports)
 {
-	for (uint32_t i = 0; i < s->n_policies; i++) {
-		const struct snapshot_policy *p = &s->policy[i];
+	const uint32_t policy = classify(&s->classifier, source, destination,
+		classify_service(&s->classifier, protocol, destination_port, has_ports));
 
-		if (p->config->protocol != CGN_PROTO_ANY && p->config->protocol != protocol)
-			continue;
-		if (ports_match(p->config, destination_port, has_ports) &&
-			set_match(&p->source, source) && set_match(&p->destination, destination))
-			return p;
-	}
-	return NULL;
+	return policy == CLASSIFY_NONE ? NULL : &s->policy[policy];
 }
 
 const struct snapshot_policy *snapshot_policy_match_fragment(const struct snapshot *s,
 	uint32_t source, uint32_t destination, uint8_t protocol, bool *by_ports)
 {
-	*by_ports = false;
-	for (uint32_t i = 0; i < s->n_policies; i++) {
-		const struct snapshot_policy *p = &s->policy[i];
+	const uint32_t policy =
+		classify(&s->classifier, source, destination, s->classifier.any_port[protocol]);
 
-		if (p->config->protocol != CGN_PROTO_ANY && p->config->protocol != protocol)
-			continue;
-		if (set_match(&p->source, source) && set_match(&p->destination, destination)) {
-			*by_ports = p->config->n_destination_ports;
-			return p;
-		}
-	}
-	return NULL;
+	*by_ports = policy != CLASSIFY_NONE && s->policy[policy].config->n_destination_ports;
+	return policy == CLASSIFY_NONE ? NULL : &s->policy[policy];
 }
 
 // ---- destinations
@@ -442,15 +386,12 @@ struct snapshot *snapshot_create(const struct cgn_config *config, const struct s
 	if (!s->gateway || !s->policy || !staticmap_init(&s->statics, config) ||
 		!build_pools(s, plan) || !build_dest(s) || !routes6_init(&s->routes6, config))
 		goto err_destroy;
+	if (!classifier_init(&s->classifier, config->policies, config->n_policies))
+		goto err_destroy;
+	s->n_policies = config->n_policies;
 	for (uint32_t i = 0; i < config->n_policies; i++) {
-		const struct cgn_policy *p = &config->policies[i];
-
-		s->policy[i].config = p;
-		s->portless |= p->portless;
-		s->n_policies = i + 1;
-		if (!set_create(&s->policy[i].source, p->sources, p->n_sources) ||
-			!set_create(&s->policy[i].destination, p->destinations, p->n_destinations))
-			goto err_destroy;
+		s->policy[i].config = &config->policies[i];
+		s->portless |= config->policies[i].portless;
 	}
 	return s;
 
@@ -463,10 +404,7 @@ void snapshot_destroy(struct snapshot *s)
 {
 	if (!s)
 		return;
-	for (uint32_t i = 0; i < s->n_policies; i++) {
-		lpm_destroy(s->policy[i].source.many);
-		lpm_destroy(s->policy[i].destination.many);
-	}
+	classifier_fini(&s->classifier);
 	lpm_destroy(s->dest);
 	lpm_destroy(s->inside);
 	routes6_fini(&s->routes6);

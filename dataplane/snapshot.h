@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "cgnat/config.h"
 #include "cgnat/deterministic.h"
+#include "classify.h"
 #include "lpm.h"
 #include "mem.h"
 #include "routes6.h"
@@ -60,15 +61,7 @@ struct snapshot_pool_address {
 	uint32_t external; // its number in the plan, of a deterministic pool
 };
 
-struct prefix_set { // match of a policy: none, few or many prefixes
-	const struct cgn_prefix *few;
-	uint32_t n;
-	struct lpm *many; // instead of `few` from PREFIX_SET_FEW on
-};
-#define PREFIX_SET_FEW 8
-
 struct snapshot_policy {
-	struct prefix_set source, destination;
 	const struct cgn_policy *config;
 };
 
@@ -88,6 +81,7 @@ struct snapshot {
 	struct cgn_det *det[CGN_POOLS_MAX]; // plans of deterministic pools, else NULL
 	struct snapshot_policy *policy;
 	uint32_t n_policies;
+	struct classifier classifier;
 	uint8_t portless; // what any policy translates by address alone (cgn_portless_bit())
 	struct staticmap statics;
 	uint32_t n_workers;

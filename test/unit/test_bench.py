@@ -73,6 +73,16 @@ def test_mappings_run_out_while_others_are_used():
     assert j["mode"] == "expire" and j["expired"] > 0 and j["cycles_per_packet"] > 0
 
 
+def test_bypassed_packets_come_out_as_they_were():
+    j = measured("--packets", 5000, "--bypass", "--bypass-prefixes", 1000)
+    assert j["mode"] == "bypass" and j["bypass_prefixes"] == 1000 and j["mpps"] > 0
+
+
+def test_policies_that_do_not_match_change_nothing():
+    j = measured("--new", "--policies", 1023, "--bypass-prefixes", 100)
+    assert j["policies"] == 1023 and j["new_mappings_per_second"] > 0
+
+
 def test_all_mappings_run_out():
     j = measured("--expire-all")
     assert j["mode"] == "expire-all" and j["expired"] == 3000
@@ -140,8 +150,10 @@ def test_text_names_what_was_measured():
     (["--load", "-1"], "--load: -1 is neither"),
     (["--expire", "501"], "--expire: 501 is not a number from 1 to 500"),
     (["--expire", "10", "--mappings", "1000"], "--expire: needs 32768 mappings or more"),
-    (["--new", "--expire-all"], "--new, --expire and --expire-all: only one of them"),
-    (["--new", "--direction", "in"], "--new, --expire and --expire-all are measured outbound"),
+    (["--bypass"], "--bypass: needs --bypass-prefixes"),
+    (["--policies", "1024"], "--policies: 1024 is not a number from 1 to 1023"),
+    (["--new", "--expire-all"], "--new, --bypass, --expire and --expire-all: only one of them"),
+    (["--new", "--direction", "in"], "--new, --bypass, --expire and --expire-all are measured outbound"),
     (["--nonsense"], "usage: cgnat-bench"),
     (["--mappings"], "usage: cgnat-bench"),
     (["extra"], "usage: cgnat-bench"),

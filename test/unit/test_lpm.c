@@ -155,6 +155,33 @@ static void twenty_thousand_prefixes_agree_with_brute_force(void **state)
 	free(p);
 }
 
+// Many ranges in few /16 and /24: second tables, and searches of any length behind them.
+static void crowded_tables_agree_with_brute_force(void **state)
+{
+	for (unsigned round = 0; round < 40; round++) {
+		const uint32_t n = 1 + rng_below(&rng, 1500), bits = 6 + rng_below(&rng, 13);
+		const uint32_t base = round % 3 ? rng_u32(&rng) : round % 2 ? 0 : 0xffffffff;
+		struct lpm_prefix *p = calloc(n, sizeof(*p));
+		struct lpm *lpm;
+
+		for (uint32_t i = 0; i < n; i++) {
+			p[i].length = (uint8_t)(20 + rng_below(&rng, 13));
+			p[i].address = (base ^ rng_below(&rng, 1u << bits)) & mask(p[i].length);
+			p[i].value = rng_below(&rng, 8) ? i : 0xf0000000 + i; // with the top bit
+		}
+		check(p, n, n < 200 ? n : 200, 50);
+		lpm = lpm_create(p, n);
+		assert_non_null(lpm);
+		for (unsigned i = 0; i < 400; i++) {
+			const uint32_t address = base ^ rng_below(&rng, 1u << bits);
+
+			assert_int_equal(lpm_lookup(lpm, address), brute_force(p, n, address));
+		}
+		lpm_destroy(lpm);
+		free(p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +193,7 @@ int main(void)
 		cmocka_unit_test(neighbours_of_one_value_become_one_range),
 		cmocka_unit_test(small_random_tables_agree_with_brute_force),
 		cmocka_unit_test(twenty_thousand_prefixes_agree_with_brute_force),
+		cmocka_unit_test(crowded_tables_agree_with_brute_force),
 	};
 
 	return cmocka_run_group_tests_name("lpm", tests, setup, NULL);
