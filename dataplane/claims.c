@@ -100,6 +100,18 @@ void claims_give(struct claims *c, uint32_t self, uint64_t external, be32_t remo
 	atomic_store_explicit(&b->slot[i], 0, memory_order_seq_cst);
 }
 
+uint32_t claims_count(const struct claims *c, uint32_t worker)
+{
+	uint32_t n = 0;
+
+	for (unsigned b = 0; b < CLAIMS_BUCKETS; b++) {
+		for (unsigned i = 0; i < CLAIMS_SLOTS; i++)
+			n += atomic_load_explicit(
+				     &c->bucket[worker][b].slot[i], memory_order_relaxed) != 0;
+	}
+	return n;
+}
+
 uint32_t claims_find(const struct claims *c, uint64_t external, be32_t remote)
 {
 	return find(c, name_of(c, external, remote), CLAIMS_NOBODY);

@@ -34,5 +34,8 @@ void claims_destroy(struct claims *c);
 enum claims_result claims_take(struct claims *c, uint32_t self, uint64_t external, be32_t remote);
 void claims_give(struct claims *c, uint32_t self, uint64_t external, be32_t remote);
 
+// Claims that a worker has.
+uint32_t claims_count(const struct claims *c, uint32_t worker);
+
 // The worker that has it, or CLAIMS_NOBODY.
 uint32_t claims_find(const struct claims *c, uint64_t external, be32_t remote);

@@ -9,6 +9,7 @@
 #include "../../control/config.h"
 #include "claims.h"
 #include "handoff.h"
+#include "leaks.h"
 #include "snapshot.h"
 #include "walk.h"
 
@@ -30,6 +31,7 @@ static struct {
 	struct rte_ring *ring_in[CGN_WORKERS_MAX][CGN_WORKERS_MAX];
 	struct rte_ring *walk_ring[CGN_WORKERS_MAX];
 	struct claims *claims;
+	struct leaks leaks[CGN_WORKERS_MAX];
 	struct queue rx[BED_INTERFACES][CGN_WORKERS_MAX], tx[BED_INTERFACES];
 	unsigned next_rx; // spread: the worker that gets the next frame
 	struct cgn_interface_counters wire[BED_INTERFACES]; // what the bed saw itself
@@ -670,6 +672,7 @@ void bed_open(const struct bed_options *options)
 		w->walk_ring = priv.walk_ring[i];
 		for (unsigned j = 0; j < BED_INTERFACES; j++)
 			port_setup(w, j);
+		leaks_begin(&priv.leaks[i], w);
 	}
 	for (unsigned i = 0; i < bed.n_workers; i++) {
 		if (options->memory) {
@@ -714,6 +717,8 @@ static bool drain(void)
 			" held %lu resting %lu\n",
 			c.sessions, c.mappings, c.subscribers, c.blocks, c.blocks_held,
 			c.ports_resting);
+	for (unsigned i = 0; i < bed.n_workers; i++)
+		ok = !leaks_found(&priv.leaks[i], bed.worker[i]) && ok;
 	return ok;
 }
 
@@ -726,8 +731,10 @@ int bed_teardown(void **state)
 		return 0;
 	if (bed.worker[bed.n_workers - 1])
 		ok = drain();
-	for (unsigned i = 0; i < bed.n_workers; i++)
+	for (unsigned i = 0; i < bed.n_workers; i++) {
 		worker_destroy(bed.worker[i]);
+		leaks_end(&priv.leaks[i]);
+	}
 	for (unsigned i = 0; i < bed.n_workers; i++) {
 		rte_ring_free(priv.walk_ring[i]);
 		for (unsigned j = 0; j < bed.n_workers; j++)
