@@ -9,31 +9,79 @@ static const uint8_t proto_of[CGN_L4_COUNT] = {CGN_PROTO_UDP, CGN_PROTO_TCP, CGN
 
 static uint32_t address_of(uint32_t block)
 {
-	return block / model.c->n_blocks;
+	return model.block[block].address;
 }
 
-static uint16_t first_port(uint32_t block)
-{
-	return (uint16_t)(model.c->first_port + block % model.c->n_blocks * model.c->block_size);
-}
-
+// A block of ports one behind the other, or the preset ones of a subscriber.
 static void block_init(uint32_t block)
 {
 	struct model_block *b = &model.block[block];
+	const uint32_t n_others = model.c->n_addresses * model.n_address_blocks;
+	const uint32_t sub = block - n_others; // of a preset one
+	uint16_t first = model.c->first_port;
+	struct cgn_det_slot slot;
 	bool some = false;
 
+	b->is_preset = block >= n_others;
+	b->n_ports = b->is_preset ? model.c->preset_ports : model.c->block_size;
+	b->number = calloc(b->n_ports, sizeof(*b->number));
+	if (b->is_preset) {
+		slot = cgn_det_slot_of(model.det, sub);
+		b->address = slot.external;
+		b->sub = sub;
+		for (uint32_t i = 0; i < b->n_ports; i++)
+			b->number[i] = cgn_det_port(model.det, slot, i);
+	} else {
+		b->address = block / model.n_address_blocks;
+		if (model.det)
+			cgn_det_blocks(model.det, b->address, &first);
+		for (uint32_t i = 0; i < b->n_ports; i++)
+			b->number[i] =
+				(uint16_t)(first + block % model.n_address_blocks * b->n_ports + i);
+	}
 	for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++) {
-		b->port[l4] = calloc(model.c->block_size, sizeof(*b->port[l4]));
-		for (uint32_t i = 0; i < model.c->block_size; i++) {
-			uint32_t port = first_port(block) + i;
-
-			if (port >= model.c->reserved.first && port <= model.c->reserved.last)
+		b->port[l4] = calloc(b->n_ports, sizeof(*b->port[l4]));
+		for (uint32_t i = 0; i < b->n_ports; i++) {
+			if (b->number[i] >= model.c->reserved.first &&
+				b->number[i] <= model.c->reserved.last)
 				b->port[l4][i].state = MODEL_RESERVED;
 			else
 				some = true;
 		}
 	}
-	b->state = some ? PORTBLOCK_FREE : PORTBLOCK_RESERVED;
+	b->state = !some ? PORTBLOCK_RESERVED : b->is_preset ? PORTBLOCK_PRESET : PORTBLOCK_FREE;
+}
+
+// The plan for subscribers 0..n_subs - 1, which are a prefix.
+static struct cgn_det *plan_of(const struct model_config *c)
+{
+	struct cgn_address_range range = {0xcb007100, 0xcb007100 + c->n_addresses - 1};
+	struct cgn_prefix source = {sub_address(0), (uint8_t)(32 - __builtin_ctz(c->n_subs))};
+	struct cgn_policy policy = {.sources = &source, .n_sources = 1};
+	static struct cgn_pool pool; // the plan refers to it
+	struct cgn_config config = {
+		.pools = &pool, .n_pools = 1, .policies = &policy, .n_policies = 1};
+	static struct cgn_port_range reserved;
+	static struct cgn_address_range external;
+	struct cgn_det *det;
+
+	reserved = c->reserved;
+	external = range;
+	pool = (struct cgn_pool){.ranges = &external,
+		.n_ranges = 1,
+		.ports = {c->first_port, (uint16_t)(c->first_port + c->n_pool_ports - 1)},
+		.allocation = CGN_ALLOCATION_DETERMINISTIC,
+		.block_size = c->block_size,
+		.max_blocks = c->max_blocks,
+		.reserved = &reserved,
+		.n_reserved = reserved.last > 0,
+		.deterministic = {.algorithm = c->algorithm,
+			.ports = c->preset_ports,
+			.include_boundaries = true,
+			.key = "a key of 16 byte"}};
+	det = cgn_det_create(&config, 0);
+	CHECK(det && cgn_det_fits(det) && c->n_pools == 1 && c->n_subs % c->n_addresses == 0);
+	return det;
 }
 
 void model_init(const struct model_config *c, uint64_t seed)
@@ -43,7 +91,10 @@ void model_init(const struct model_config *c, uint64_t seed)
 	model.seed = seed;
 	model.now_s = c->now_s;
 	model.n_endpoints = c->n_subs * c->n_ports * CGN_L4_COUNT;
-	model.n_blocks = c->n_addresses * c->n_blocks;
+	model.det = c->preset_ports ? plan_of(c) : NULL;
+	model.n_address_blocks =
+		model.det ? cgn_det_blocks(model.det, 0, &(uint16_t){0}) : c->n_blocks;
+	model.n_blocks = c->n_addresses * model.n_address_blocks + (model.det ? c->n_subs : 0);
 	model.mapping = calloc(model.n_endpoints, sizeof(*model.mapping));
 	model.block = calloc(model.n_blocks, sizeof(*model.block));
 	model.rest = calloc(c->rest_max, sizeof(*model.rest));
@@ -56,6 +107,9 @@ void model_fini(void)
 	for (uint32_t i = 0; i < model.n_blocks; i++)
 		for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++)
 			free(model.block[i].port[l4]);
+	for (uint32_t i = 0; i < model.n_blocks; i++)
+		free(model.block[i].number);
+	cgn_det_destroy(model.det);
 	free(model.mapping);
 	free(model.block);
 	free(model.rest);
@@ -165,6 +219,25 @@ void model_block_taken(uint32_t block, uint32_t address, uint32_t sub)
 	b->sub = sub;
 }
 
+uint32_t model_preset_of(uint32_t sub)
+{
+	for (uint32_t i = 0; i < model.n_blocks; i++) {
+		if (model.block[i].is_preset && model.block[i].sub == sub)
+			return i;
+	}
+	return PORTBLOCK_NONE;
+}
+
+void model_preset_taken(uint32_t block, uint32_t sub)
+{
+	struct model_block *b = &model.block[block];
+
+	CHECK(block < model.n_blocks && b->is_preset && b->sub == sub);
+	CHECK(b->state == PORTBLOCK_PRESET);
+	b->state = PORTBLOCK_LENT;
+	model.n.preset_taken++;
+}
+
 void model_block_retaken(uint32_t block, uint32_t sub)
 {
 	struct model_block *b = &model.block[block];
@@ -212,10 +285,10 @@ void model_block_rested(uint32_t block)
 	CHECK(b->state == PORTBLOCK_RESTING);
 	CHECK(model_passed(b->since_s + model.c->timeouts.hold_down));
 	for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++)
-		for (uint32_t i = 0; i < model.c->block_size; i++)
+		for (uint32_t i = 0; i < b->n_ports; i++)
 			CHECK(b->port[l4][i].state == MODEL_FREE ||
 				b->port[l4][i].state == MODEL_RESERVED);
-	b->state = PORTBLOCK_FREE;
+	b->state = b->is_preset ? PORTBLOCK_PRESET : PORTBLOCK_FREE;
 	model.n.freed_blocks++;
 }
 
@@ -223,9 +296,14 @@ void model_block_rested(uint32_t block)
 
 static struct model_port *port_at(uint32_t block, enum cgn_l4 l4, uint32_t port)
 {
+	const struct model_block *b = &model.block[block];
+	uint32_t i = 0;
+
 	CHECK(block < model.n_blocks);
-	CHECK(port >= first_port(block) && port - first_port(block) < model.c->block_size);
-	return &model.block[block].port[l4][port - first_port(block)];
+	while (i < b->n_ports && b->number[i] != port)
+		i++;
+	CHECK(i < b->n_ports);
+	return &b->port[l4][i];
 }
 
 void model_port_taken(uint32_t block, uint32_t endpoint, int32_t port)
@@ -236,7 +314,7 @@ void model_port_taken(uint32_t block, uint32_t endpoint, int32_t port)
 
 	CHECK(b->state == PORTBLOCK_LENT && b->sub == e.sub);
 	if (port < 0) {
-		for (uint32_t i = 0; i < model.c->block_size; i++)
+		for (uint32_t i = 0; i < b->n_ports; i++)
 			CHECK(b->port[e.l4][i].state != MODEL_FREE);
 		model.n.no_port++;
 		return;
@@ -271,8 +349,14 @@ static uint32_t rest_of_endpoint(uint32_t endpoint)
 
 void model_port_reused(uint32_t endpoint, const struct rest_port *rested)
 {
-	struct model_port *p = rest_remove(rest_of_endpoint(endpoint), rested);
+	struct model_port *p;
+	uint32_t n = 0;
 
+	// it may have two, since a resting overflow port does not win over a free preset one
+	while (n < model.n_rest &&
+		(model.rest[n].endpoint != endpoint || model.rest[n].port != rested->port))
+		n++;
+	p = rest_remove(n, rested);
 	CHECK(p->state == MODEL_RESTING && p->endpoint == endpoint);
 	CHECK(model.block[rested->block].state == PORTBLOCK_LENT);
 	p->state = MODEL_USED;

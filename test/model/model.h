@@ -26,6 +26,10 @@ struct model_config {
 	uint32_t sessions_max, active_max, rest_max;
 	uint32_t now_s; // the clock's start
 	struct cgn_timeouts timeouts;
+	// deterministic: the ports of a pool that begin at first_port are so many, and each subscriber has
+	// preset ones; what the plan leaves are the blocks
+	uint16_t preset_ports, n_pool_ports; // 0: a dynamic pool
+	enum cgn_algorithm algorithm;
 };
 
 // An endpoint has a number: (subscriber * n_ports + port) * CGN_L4_COUNT + l4.
@@ -66,6 +70,9 @@ struct model_port {
 struct model_block {
 	enum portblock_state state;
 	uint32_t sub, since_s, n_used;
+	bool is_preset; // of `sub`, whether lent or not
+	uint32_t address, n_ports;
+	uint16_t *number; // of its ports
 	struct model_port *port[CGN_L4_COUNT];
 };
 
@@ -77,7 +84,8 @@ struct model_rest {
 struct model {
 	const struct model_config *c;
 	uint32_t now_s;
-	uint32_t n_endpoints, n_blocks;
+	struct cgn_det *det; // the plan, of a deterministic pool
+	uint32_t n_endpoints, n_blocks, n_address_blocks; // the blocks of each address
 	struct model_mapping *mapping; // by endpoint
 	struct model_block *block;
 	struct model_rest *rest; // oldest first
@@ -88,7 +96,7 @@ struct model {
 	struct {
 		uint64_t opened, added, closed, expired, promoted, table_full, sub_full, no_port,
 			no_block, no_address, reclaimed, retaken, early, rested, freed_blocks,
-			cleared, active_full;
+			cleared, active_full, preset_taken, overflow_left;
 	} n;
 };
 
@@ -120,6 +128,7 @@ bool model_passed(uint32_t time_s); // time_s is not in the future
 // ---- what the tables did
 
 void model_block_taken(uint32_t block, uint32_t address, uint32_t sub);
+void model_preset_taken(uint32_t block, uint32_t sub);
 void model_block_retaken(uint32_t block, uint32_t sub);
 void model_no_block(uint32_t address);
 void model_address_picked(uint32_t pool, uint32_t address); // or none
@@ -140,4 +149,5 @@ void model_added(uint32_t endpoint, uint32_t remote, const struct flow_new *new)
 void model_closed(uint32_t endpoint, uint32_t remote, bool mapping_ended);
 
 uint32_t model_n_lent(uint32_t sub); // blocks
+uint32_t model_preset_of(uint32_t sub); // PORTBLOCK_NONE: it has none
 uint32_t model_n_resting(uint32_t sub);

@@ -9,9 +9,10 @@ void nat_init(struct nat *nat, const uint8_t key[32])
 	const struct model_config *c = model.c;
 	struct portblock_pool_spec pools[4];
 	struct portblock_address_spec addresses[16];
+	struct portblock_preset_spec presets[64];
 	uint64_t seed[2];
 
-	CHECK(c->n_pools <= 4 && c->n_addresses <= 16);
+	CHECK(c->n_pools <= 4 && c->n_addresses <= 16 && (!model.det || c->n_subs <= 64));
 	nat->done_s = model.now_s - 1;
 	rng_init(&nat->rng, key);
 	for (unsigned i = 0; i < 2; i++)
@@ -22,6 +23,18 @@ void nat_init(struct nat *nat, const uint8_t key[32])
 	for (uint32_t i = 0; i < c->n_addresses; i++)
 		addresses[i] = (struct portblock_address_spec){
 			0xcb007100 + i, (uint16_t)(i % c->n_pools), c->first_port, c->n_blocks};
+	if (model.det) {
+		pools[0].det = model.det;
+		pools[0].presets = presets;
+		pools[0].n_presets = c->n_subs;
+	}
+	for (uint32_t i = 0; model.det && i < c->n_subs; i++) {
+		const struct cgn_det_slot slot = cgn_det_slot_of(model.det, i);
+
+		presets[i] = (struct portblock_preset_spec){i, slot.external, (uint16_t)slot.slot};
+	}
+	for (uint32_t i = 0; model.det && i < c->n_addresses; i++)
+		addresses[i].n_blocks = cgn_det_blocks(model.det, i, &addresses[i].first_port);
 	CHECK(!flow_table_init(&nat->flows, c->sessions_max, model.now_s, seed, -1));
 	CHECK(!portblocks_init(&nat->blocks, pools, c->n_pools, addresses, c->n_addresses, -1));
 	CHECK(!subscribers_init(&nat->subs, c->active_max, seed, -1));
@@ -88,11 +101,58 @@ static void block_retake(struct nat *nat, struct subscriber *s, uint32_t block, 
 	block_lent(nat, s, block);
 }
 
+// The preset block comes first in the list.
+static void preset_begin(struct nat *nat, struct subscriber *s, uint32_t record, uint32_t sub)
+{
+	struct portblock *b = &nat->blocks.block[s->preset];
+
+	if (b->state == PORTBLOCK_RESTING) {
+		list_remove(nat, &s->resting, s->preset);
+		s->n_resting--;
+		portblock_retake(&nat->blocks, s->preset, model.now_s);
+		model_block_retaken(s->preset, sub);
+	} else {
+		portblock_take_preset(&nat->blocks, s->preset, record, model.now_s);
+		model_preset_taken(s->preset, sub);
+	}
+	b->next = s->lent;
+	s->lent = s->preset;
+	nat->subs.n_active += !s->n_lent++;
+}
+
+// Not lent, and with a free port.
+static bool preset_waits(struct nat *nat, const struct subscriber *s, enum cgn_l4 l4)
+{
+	return s->preset != PORTBLOCK_NONE &&
+		nat->blocks.block[s->preset].state != PORTBLOCK_LENT &&
+		portblock_has_free(&nat->blocks, s->preset, l4);
+}
+
+static uint16_t n_overflow_lent(struct nat *nat, const struct subscriber *s)
+{
+	return (uint16_t)(s->n_lent -
+		(s->preset != PORTBLOCK_NONE &&
+			nat->blocks.block[s->preset].state == PORTBLOCK_LENT));
+}
+
+static bool may_overflow(struct nat *nat, const struct subscriber *s)
+{
+	return n_overflow_lent(nat, s) + (s->preset != PORTBLOCK_NONE) < model.c->max_blocks;
+}
+
+static uint32_t resting_overflow(struct nat *nat, const struct subscriber *s)
+{
+	uint32_t block = s->resting;
+
+	return block != PORTBLOCK_NONE && block == s->preset ? nat->blocks.block[block].next
+							     : block;
+}
+
 static uint32_t block_new(struct nat *nat, struct subscriber *s, uint32_t record, uint32_t sub)
 {
 	uint32_t block;
 
-	if (!s->n_lent && !s->n_resting) {
+	if (s->preset == PORTBLOCK_NONE && !s->n_lent && !s->n_resting) {
 		s->paired = portblock_pick_address(&nat->blocks, s->pool, &nat->rng);
 		model_address_picked(s->pool, s->paired);
 		if (s->paired == PORTBLOCK_NONE)
@@ -131,23 +191,31 @@ static int32_t port_for(
 
 	if (!may_get_block(nat, s))
 		return -1;
-	if (rest_find(&nat->rests, REST_KEY(internal_key(endpoint), s->pool), &rested)) {
-		CHECK(rest_take(&nat->rests, rested.key, &rested));
+	if (!rest_find(&nat->rests, REST_KEY(internal_key(endpoint), s->pool), &rested)) {
+		model_no_rest(endpoint);
+	} else if (rested.block != s->preset && s->preset != PORTBLOCK_NONE &&
+		portblock_has_free(&nat->blocks, s->preset, endpoint_of(endpoint).l4)) {
+		model.n.overflow_left++;
+	} else {
 		*block = rested.block;
-		if (nat->blocks.block[*block].state == PORTBLOCK_RESTING)
+		if (*block == s->preset && nat->blocks.block[*block].state == PORTBLOCK_RESTING)
+			preset_begin(nat, s, record, sub);
+		else if (nat->blocks.block[*block].state == PORTBLOCK_RESTING)
 			block_retake(nat, s, *block, sub);
+		CHECK(rest_take(&nat->rests, rested.key, &rested) && rested.block == *block);
 		portblock_port_reuse(&nat->blocks, *block, endpoint_of(endpoint).l4);
 		model_port_reused(endpoint, &rested);
 		return rested.port;
 	}
-	model_no_rest(endpoint);
+	if (preset_waits(nat, s, endpoint_of(endpoint).l4))
+		preset_begin(nat, s, record, sub);
 	for (*block = s->lent; *block != PORTBLOCK_NONE; *block = nat->blocks.block[*block].next) {
 		port = port_in(nat, *block, endpoint);
 		if (port >= 0)
 			return port;
 	}
-	while (s->n_lent < model.c->max_blocks && s->resting != PORTBLOCK_NONE) {
-		*block = s->resting;
+	while (may_overflow(nat, s) && resting_overflow(nat, s) != PORTBLOCK_NONE) {
+		*block = resting_overflow(nat, s);
 		block_retake(nat, s, *block, sub);
 		port = port_in(nat, *block, endpoint);
 		if (port >= 0)
@@ -157,7 +225,7 @@ static int32_t port_for(
 			break;
 		}
 	}
-	if (s->n_lent >= model.c->max_blocks)
+	if (!may_overflow(nat, s))
 		return -1;
 	*block = block_new(nat, s, record, sub);
 	return *block == PORTBLOCK_NONE ? -1 : port_in(nat, *block, endpoint);
@@ -169,6 +237,20 @@ static void sub_remove_if_idle(struct nat *nat, uint32_t record)
 
 	if (!s->n_lent && !s->n_resting)
 		subscriber_remove(&nat->subs, record);
+}
+
+static uint32_t sub_create(struct nat *nat, uint32_t sub)
+{
+	const uint32_t record = subscriber_create(&nat->subs, sub_address(sub), sub_pool(sub));
+	struct subscriber *s;
+
+	if (record == SUBSCRIBER_NONE || !model.det)
+		return record;
+	s = &nat->subs.sub[record];
+	s->preset = portblock_preset(&nat->blocks, s->pool, sub);
+	CHECK(s->preset == model_preset_of(sub));
+	s->paired = nat->blocks.block[s->preset].address;
+	return record;
 }
 
 // ---- sessions
@@ -210,7 +292,7 @@ static bool open_mapping(struct nat *nat, uint32_t endpoint, uint32_t remote)
 	new.sub = subscriber_lookup(&nat->subs, sub_address(sub), sub_pool(sub));
 	CHECK((new.sub != SUBSCRIBER_NONE) == (model_n_lent(sub) || model_n_resting(sub)));
 	if (new.sub == SUBSCRIBER_NONE)
-		new.sub = subscriber_create(&nat->subs, sub_address(sub), sub_pool(sub));
+		new.sub = sub_create(nat, sub);
 	if (new.sub == SUBSCRIBER_NONE) {
 		CHECK(nat->subs.n_records == 2 * model.c->active_max);
 		model.n.sub_full++;

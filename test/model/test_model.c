@@ -113,6 +113,39 @@ static const struct model_config configs[] = {
 			.tcp_closing = 5,
 			.icmp = 4,
 			.hold_down = 0}},
+	{.name = "preset ports in a row, and overflow blocks",
+		.block_size = 16,
+		.n_addresses = 2,
+		.n_pools = 1,
+		.first_port = 1000,
+		.n_pool_ports = 600,
+		.preset_ports = 48,
+		.algorithm = CGN_ALGORITHM_SEQUENTIAL,
+		.reserved = {1020, 1061},
+		.max_blocks = 4,
+		.n_subs = 16,
+		.n_ports = 60,
+		.sessions_max = 4000,
+		.active_max = 14,
+		.rest_max = 900,
+		.now_s = 1,
+		.timeouts = TIMEOUTS},
+	{.name = "scattered preset ports, few may rest",
+		.block_size = 32,
+		.n_addresses = 1,
+		.n_pools = 1,
+		.first_port = 1024,
+		.n_pool_ports = 8 * 528 + 160,
+		.preset_ports = 528,
+		.algorithm = CGN_ALGORITHM_CRYPTOGRAPHIC,
+		.max_blocks = 3,
+		.n_subs = 8,
+		.n_ports = 590,
+		.sessions_max = 16000,
+		.active_max = 8,
+		.rest_max = 700,
+		.now_s = UINT32_MAX - 9000,
+		.timeouts = TIMEOUTS_ODD},
 };
 
 #define N_CONFIGS (sizeof(configs) / sizeof(*configs))
@@ -184,8 +217,8 @@ static void check_gauges(void)
 	}
 	CHECK(nat.subs.n_active == n_active && nat.subs.n_records == n_records);
 	for (uint32_t i = 0; i < model.c->n_pools; i++) {
-		n_lent += nat.blocks.pool[i].n_lent;
-		n_resting += nat.blocks.pool[i].n_resting;
+		n_lent += nat.blocks.pool[i].n_lent + nat.blocks.pool[i].n_presets_lent;
+		n_resting += nat.blocks.pool[i].n_resting + nat.blocks.pool[i].n_presets_resting;
 		n_used += nat.blocks.pool[i].n_ports_used;
 	}
 	for (uint32_t i = 0; i < model.n_blocks; i++) {
@@ -329,8 +362,16 @@ static void take_everything(void)
 
 	for (uint32_t i = 0; i < model.n_blocks; i++)
 		for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++)
-			for (uint32_t port = 0; port < model.c->block_size; port++)
+			for (uint32_t port = 0; port < model.block[i].n_ports; port++)
 				n_want += model.block[i].port[l4][port].state != MODEL_RESERVED;
+	for (uint32_t i = 0; i < model.n_blocks; i++) {
+		if (!model.block[i].is_preset || model.block[i].state == PORTBLOCK_RESERVED)
+			continue;
+		portblock_take_preset(&nat.blocks, i, 0, model.now_s);
+		for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++)
+			while (portblock_port_take(&nat.blocks, i, l4, &rng) >= 0)
+				n_taken++;
+	}
 	for (uint32_t pool = 0; pool < model.c->n_pools; pool++) {
 		uint32_t address;
 
@@ -378,7 +419,7 @@ int main(int argc, char **argv)
 	static const char *const events[] = {"opened", "added", "closed", "expired", "promoted",
 		"table full", "subscribers full", "no port", "no block", "no address", "reclaimed",
 		"block retaken", "rest cut short", "rested", "block freed", "cleared",
-		"active full"};
+		"active full", "preset block lent", "overflow port left for a preset one"};
 	uint64_t sum[sizeof(model.n) / sizeof(uint64_t)] = {0};
 	const char *env = getenv("CGN_MODEL_STEPS");
 	uint64_t seed, steps = env ? strtoull(env, NULL, 0) : STEPS;
