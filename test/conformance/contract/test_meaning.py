@@ -1,0 +1,390 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the configuration means where a reader could doubt, statement by statement, from the file to the
+packets. What an RFC asks is in the tests beside this directory."""
+import pytest
+
+from nat import POOL, ROUTER_OUT, S1, S2, US_IN, I, J, K, Refused, mac_of
+from packets import dst, echo, fragments, host, icmp_error, ip, src, tcp, udp, whole
+
+SILENT = {"refused": "off"}
+HOLD_S = 120
+
+
+def static(external, internal, name="s", **keys):
+    return {"name": name, "external": str(external), "internal": str(internal), **keys}
+
+
+def refused_config(start, **config):
+    with pytest.raises(Refused) as refusal:
+        start(**config)
+    return str(refusal.value)
+
+
+# ---- defaults
+
+DEFAULTS = {
+    "runtime.memory-mb": "4096",
+    "runtime.eal-args": "[]",
+    "control.socket": "/run/cgnat/cgnatd.sock",
+    "interfaces[inside].mtu": "1500",
+    "interfaces[inside].vlan": "0",
+    "pools[p].ports": "1024-65535",
+    "pools[p].allocation": "dynamic",
+    "pools[p].block-size": "256",
+    "pools[p].max-blocks": "4",
+    "pools[p].reserved-ports": "[]",
+    "policies[home].action": "translate",
+    "policies[home].filtering.udp": "endpoint-independent",
+    "policies[home].filtering.tcp": "endpoint-independent",
+    "policies[home].hairpin": "true",
+    "timeouts.udp": "300",
+    "timeouts.tcp-established": "7440",
+    "timeouts.tcp-opening": "240",
+    "timeouts.tcp-closing": "240",
+    "timeouts.icmp": "60",
+    "timeouts.hold-down": "120",
+    "timeouts.fragment": "2",
+    "timeouts.non-conformant": "false",
+    "tcp-mss-clamp": "0",
+    "tcp-midstream": "drop",
+    "icmp.refused": "host-unreachable",
+    "icmp.errors-per-second": "100",
+}
+
+
+def test_a_minimal_configuration_has_the_documented_defaults(start):
+    nat = start(pools=[{"name": "p", "addresses": [f"{POOL[0]}"]}])
+    config = nat.config()
+    assert {key: config.get(key) for key in DEFAULTS} == DEFAULTS
+    assert not nat.warnings
+
+
+# ---- timeouts
+
+@pytest.mark.parametrize("key,minimum", [
+    ("udp", 120), ("tcp-established", 7440), ("tcp-closing", 240), ("icmp", 60), ("fragment", 2)])
+def test_a_timeout_below_its_minimum_is_refused_unless_non_conformant_and_then_warns(start, key, minimum):
+    assert key in refused_config(start, timeouts={key: minimum - 1})
+    nat = start(timeouts={key: minimum})
+    assert not nat.warnings
+    nat.close()
+    nat = start(timeouts={key: minimum - 1, "non-conformant": True})
+    assert key in str(nat.warnings) and str(minimum) in str(nat.warnings)
+    assert nat.config()[f"timeouts.{key}"] == str(minimum - 1)
+
+
+@pytest.mark.parametrize("seconds,warns", [(0, True), (119, True), (120, False), (300, False)])
+def test_hold_down_may_be_anything_and_warns_below_120(start, seconds, warns):
+    nat = start(timeouts={"hold-down": seconds})
+    assert ("hold-down" in str(nat.warnings)) == warns
+
+
+# ---- hold-down
+
+def test_a_block_whose_last_mapping_ended_is_held_and_not_used(start):
+    nat = start(workers=1, pool={"addresses": [f"{POOL[0]}"], "ports": "1024-1087"}, icmp=SILENT)
+    x = src(nat.out(udp(I(5000), S1(53))))
+
+    def counts():
+        pool = nat.ctl("show pools")[0]
+        return pool["blocks_used"], pool["blocks_held"], nat.ctl("status")["blocks"]
+
+    assert counts() == (1, 0, 1)
+    nat.wait(303)
+    assert counts() == (0, 1, 0)
+    nat.refuse_out(udp(J(5000), S1(53)), "POOL_FULL")  # to nobody else
+    assert src(nat.out(udp(I(5001), S1(53)))) != x  # the port rests for its own endpoint
+    assert counts() == (1, 0, 1)  # the same subscriber may have the block again
+    assert src(nat.out(udp(I(5000), S1(53)))) == x
+    nat.wait(303 + HOLD_S + 3)
+    assert counts() == (0, 0, 0)
+    nat.out(udp(J(5000), S1(53)))
+
+
+# ---- deterministic
+
+def deterministic(ports, **keys):
+    return {"name": "p", "addresses": [f"{POOL[0]}"], "allocation": "deterministic", "block-size": 16,
+            "deterministic": {"algorithm": "sequential", "ports": ports}, **keys}
+
+
+def test_deterministic_subscribers_are_the_sources_of_the_policies_in_order(start):
+    nat = start(pools=[deterministic(64, **{"max-blocks": 2}), {"name": "q", "addresses": [f"{POOL[1]}"]}],
+                policies=[
+        {"name": "one", "match": {"source": ["100.64.0.7/32", "100.64.0.5/32"]}, "pool": "p"},
+        {"name": "other", "match": {"source": ["100.64.0.9/32"]}, "pool": "q"},
+        {"name": "two", "match": {"source": ["100.64.0.6/32"]}, "pool": "p"}], icmp=SILENT)
+    for n, subscriber in enumerate((K, I, J)):
+        first = 1024 + 64 * n
+        ports = {src(nat.out(udp(subscriber(5000 + i), S1(53)))).port for i in range(64)}
+        assert ports == set(range(first, first + 64))  # each has its preset range
+        answer = nat.ctl("resolve", subscriber=str(subscriber))
+        want = {"subscriber": str(subscriber), "external_address": str(POOL[0]), "first_port": first,
+                "last_port": first + 63, "dynamic": False}
+        assert {k: answer[k] for k in want} == want
+        answer = nat.ctl("resolve", external=f"{POOL[0]}:{first + 63}")
+        assert {k: answer[k] for k in want} == want
+        x = src(nat.out(udp(subscriber(6000), S1(53))))  # overflow, from what is left
+        assert x.address == POOL[0] and x.port >= 1024 + 3 * 64
+        answer = nat.ctl("resolve", external=str(x))
+        assert (answer["subscriber"], answer["dynamic"]) == (str(subscriber), True)
+        assert answer["last_port"] - answer["first_port"] == 15
+        for i in range(15):
+            nat.out(udp(subscriber(6001 + i), S1(53)))
+        nat.refuse_out(udp(subscriber(7000), S1(53)), "BLOCK_LIMIT")  # preset and overflow together
+
+
+def test_deterministic_ports_default_to_the_block_size(start):
+    pool = deterministic(0)
+    pool["deterministic"] = {"algorithm": "sequential"}
+    nat = start(pools=[pool], policies=[{"name": "home", "match": {"source": ["100.64.0.0/29"]}}])
+    answer = nat.ctl("resolve", subscriber="100.64.0.1")
+    assert answer["last_port"] - answer["first_port"] == 15
+
+
+def test_a_pool_too_small_for_its_subscribers_is_refused_and_told_what_would_fit(start):
+    text = refused_config(start, pools=[deterministic(4032)],
+                          policies=[{"name": "home", "match": {"source": ["100.64.0.0/26"]}}])
+    assert "addresses" in text and "ports" in text, text
+
+
+# ---- static mappings
+
+def test_static_mappings_take_their_ports_out_of_the_blocks(start):
+    nat = start(workers=1, pool={"addresses": [f"{POOL[0]}"], "ports": "1024-1039", "block-size": 16},
+                static_mappings=[static(POOL[0](1030), J(80), protocol="udp")], icmp=SILENT)
+    ports = [src(nat.out(tcp(I(5000 + n), S1(80)))).port for n in range(15)]
+    assert 1030 not in ports and len(set(ports)) == 15
+    nat.refuse_out(tcp(I(6000), S1(80)), "ADDRESS_FULL")
+
+
+def test_static_mappings_may_use_any_address_routed_to_us(start):
+    nat = start(static_mappings=[static("203.0.113.77:443", J(8443), protocol="tcp")])
+    assert dst(nat.in_(tcp(S1(9), host("203.0.113.77")(443)))) == J(8443)
+
+
+def test_static_ranges_are_of_equal_length(start):
+    nat = start(static_mappings=[static(f"{POOL[0]}:17000-17009", f"{J}:7000-7009", protocol="tcp")])
+    for n in (0, 5, 9):
+        assert dst(nat.in_(tcp(S1(9), POOL[0](17000 + n)))) == J(7000 + n)
+    nat.close()
+    refused_config(start, static_mappings=[
+        static(f"{POOL[0]}:17000-17009", f"{J}:7000-7008", protocol="tcp")])
+
+
+def test_one_to_one_takes_the_whole_address_out_of_the_pool(start):
+    before = start()
+    total = before.ctl("show pools")[0]["blocks_total"]
+    before.close()
+    nat = start(static_mappings=[static(POOL[3], J)])
+    assert nat.ctl("show pools")[0]["blocks_total"] == total * 3 // 4
+    assert src(nat.out(udp(J(5000), S1(53)))) == POOL[3](5000)
+    for n in range(40):
+        assert src(nat.out(udp(host(f"100.64.1.{n + 1}")(5000), S1(53)))).address != POOL[3]
+
+
+def test_static_mappings_are_reachable_by_anybody_whatever_the_filtering(start):
+    nat = start(policy={"filtering": {"udp": "address-and-port-dependent",
+                                      "tcp": "address-and-port-dependent"}},
+                static_mappings=[static(POOL[0](443), J(8443), protocol="tcp")])
+    for remote in S1(1), S2(2):
+        assert dst(nat.in_(tcp(remote, POOL[0](443)))) == J(8443)
+
+
+def test_static_mappings_count_in_no_limit(start):
+    nat = start(policy={"limits": {"sessions": 1, "new-sessions-per-second": 1}},
+                static_mappings=[static(POOL[0](443), J(8443), protocol="tcp")])
+    for n in range(20):
+        nat.in_(tcp(S1(1000 + n), POOL[0](443)))
+    nat.out(udp(J(5000), S1(53)))
+    assert nat.ctl("show subscribers", subscriber=str(J))[0]["sessions"] == 1
+
+
+def test_static_mappings_do_not_decide_the_paired_address(start):
+    nat = start(workers=1, pool={"addresses": [f"{POOL[0]}", f"{POOL[1]}"], "ports": "1024-1087"},
+                static_mappings=[static(f"{POOL[0]}:{80 + n}", f"100.64.1.{n}:80", f"s{n}", protocol="tcp")
+                                 for n in range(1, 60)], icmp=SILENT)
+    seen = set()
+    for n in (1, 2):
+        nat.in_(tcp(S1(9), POOL[0](80 + n)))
+        seen.add(src(nat.out(udp(host(f"100.64.1.{n}")(5000), S1(53)))).address)
+    assert seen == {POOL[0], POOL[1]}  # one block on each: the second one had to go elsewhere
+
+
+# ---- limits
+
+def test_the_token_bucket_holds_one_second_and_refused_packets_take_none(start):
+    nat = start(policy={"limits": {"new-sessions-per-second": 10}}, icmp=SILENT)
+    nat.wait(60)  # no more is saved
+    nat.put(nat.inside, *(udp(I(5000 + n), S1(53)) for n in range(50)))
+    assert len(nat.take(nat.outside)) == 10 and nat.drops()["RATE_LIMIT"] == 40
+    nat.wait(1)  # the 40 took nothing of this second's
+    nat.put(nat.inside, *(udp(I(6000 + n), S1(53)) for n in range(50)))
+    assert len(nat.take(nat.outside)) == 10 and nat.drops()["RATE_LIMIT"] == 80
+
+
+def test_sessions_from_outside_count(start):
+    nat = start(policy={"limits": {"sessions": 3}}, icmp=SILENT)
+    x = src(nat.out(udp(I(5000), S1(53))))
+    nat.in_(udp(S2(1), x))
+    nat.in_(udp(S2(2), x))
+    nat.refuse_in(udp(S2(3), x), "SESSION_LIMIT")
+    nat.refuse_out(udp(I(5001), S1(53)), "SESSION_LIMIT")
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_max_sessions_and_max_subscribers_are_shared_out_equally(start, workers):
+    nat = start(workers=workers, sessions=64 * workers, subscribers=2 * workers, icmp=SILENT,
+                static_mappings=[static(POOL[0](443), "100.64.1.1:443", protocol="tcp")])
+    nat.in_(tcp(S1(9), POOL[0](443)))  # not counted
+    for n in range(1, 200):
+        nat.put(nat.inside, udp(host(f"100.64.2.{n}")(5000), S1(53)))
+        nat.take(nat.outside)
+    subscribers = nat.ctl("show subscribers")
+    of = [sum(s["worker"] == w for s in subscribers) for w in range(workers)]
+    assert of == [2] * workers
+    assert nat.drops()["SUBSCRIBER_TABLE_FULL"] == 199 - 2 * workers
+    for s in subscribers:
+        for n in range(70):
+            nat.put(nat.inside, udp(host(s["subscriber"])(6000 + n), S1(53)))
+            nat.take(nat.outside)
+    sessions = nat.sessions(protocol="udp")
+    assert [sum(s["worker"] == w for s in sessions) for w in range(workers)] == [64] * workers
+    status = nat.ctl("status")
+    assert (status["sessions"], status["subscribers"]) == (64 * workers + 1, 2 * workers)
+
+
+# ---- policies
+
+BYPASS = [{"name": "partner", "match": {"source": ["100.64.0.0/10"], "destination": ["198.18.0.0/15"]},
+           "action": "bypass"},
+          {"name": "home", "match": {"source": ["100.64.0.0/10"]}}]
+PARTNER = host("198.18.3.4")
+
+
+@pytest.mark.parametrize("make", [
+    lambda a, b: udp(a(5000), b(53)), lambda a, b: tcp(a(5000), b(80), "A"), lambda a, b: echo(a(5), b),
+    lambda a, b: whole(ip(a, b, proto=47) / bytes(20)), lambda a, b: whole(ip(a, b, proto=132) / bytes(20))],
+    ids=["udp", "tcp", "icmp", "gre", "sctp"])
+def test_bypass_takes_any_protocol_midstream_and_both_ways(start, make):
+    nat = start(policies=BYPASS)
+    for _ in range(2):
+        assert bytes(nat.out(make(I, PARTNER)))[12:20] == bytes(make(I, PARTNER))[12:20]
+        assert bytes(nat.in_(make(PARTNER, I)))[12:20] == bytes(make(PARTNER, I))[12:20]
+    counters = nat.counters()
+    assert (counters["bypassed"], counters["sessions_created"], counters["mappings_created"]) == (4, 0, 0)
+
+
+def test_bypass_takes_fragments_in_any_order(start):
+    nat = start(policies=BYPASS)
+    for source, destination, way in ((I, PARTNER, nat.out), (PARTNER, I, nat.in_)):
+        parts = fragments(udp(source(5000), destination(53), bytes(1200), id=77), 400, 800)
+        for part in reversed(parts):
+            way(part)
+    assert nat.counters()["held"] == 0
+
+
+def test_no_policy_is_a_counted_drop_and_the_first_match_wins(start):
+    nat = start(policies=[
+        {"name": "no-dns", "match": {"protocol": "udp", "destination-ports": [53, "5000-5010"]},
+         "action": "drop"},
+        {"name": "home", "match": {"source": ["100.64.0.5/32"]}}], icmp=SILENT)
+    nat.refuse_out(udp(I(5000), S1(53)), "POLICY_DROP")
+    nat.refuse_out(udp(I(5000), S1(5010)), "POLICY_DROP")
+    nat.out(udp(I(5000), S1(5011)))
+    nat.out(tcp(I(5000), S1(53)))
+    nat.refuse_out(udp(J(5000), S1(80)), "POLICY_NONE")
+
+
+def test_from_inside_to_inside_is_dropped_unless_a_bypass_says_otherwise(start):
+    nat = start()
+    nat.refuse_out(udp(I(5000), J(53)), "INTERNAL_TO_INTERNAL")
+    nat.close()
+    nat = start(policies=[{"name": "local", "match": {"destination": ["100.64.0.0/10"]}, "action": "bypass"},
+                          {"name": "home"}])
+    nat.hairpin(udp(I(5000), J(53)))
+
+
+def test_hairpin_false(start):
+    nat = start(policy={"hairpin": False}, icmp=SILENT)
+    x = src(nat.out(udp(I(5000), S1(53))))
+    nat.refuse_out(udp(J(5000), x), "HAIRPIN_OFF")
+
+
+@pytest.mark.parametrize("mode,reason", [("drop", "TCP_NO_SESSION"), ("forward-if-mapped", None)])
+def test_tcp_midstream(start, mode, reason):
+    nat = start(tcp_midstream=mode)
+    x = nat.open_tcp(I(5000), S1(80))
+    if reason:
+        nat.refuse_out(tcp(I(5000), S2(80), "A"), reason)
+        nat.refuse_in(tcp(S2(80), x, "A"), reason)
+    else:
+        assert src(nat.out(tcp(I(5000), S2(80), "A"))) == x
+        assert dst(nat.in_(tcp(S1(81), x, "A"))) == I(5000)
+    nat.refuse_out(tcp(I(6000), S1(80), "A"), "TCP_NO_SESSION")  # no mapping
+
+
+# ---- pools, addresses
+
+def test_first_and_last_address_of_a_prefix_are_used(start):
+    nat = start(workers=1, pool={"addresses": [f"{POOL[0].rsplit('.', 1)[0]}.0/30"], "block-size": 16384})
+    assert nat.ctl("show pools")[0]["blocks_total"] == 4 * 3
+    seen = {src(nat.out(udp(host(f"100.64.2.{n}")(5000), S1(53)))).address for n in range(1, 13)}
+    assert sorted(seen) == [f"203.0.113.{n}" for n in range(4)]
+
+
+def arp_request(nat, side, asker, asked):
+    mac = mac_of(asker)
+    frame = (b"\xff" * 6 + mac + b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01" + mac + ip_bytes(asker) +
+             bytes(6) + ip_bytes(asked))
+    nat.put_frames(side, frame)
+    replies = nat.take(side)
+    return bool(replies)
+
+
+def ip_bytes(address):
+    return bytes(int(part) for part in address.split("."))
+
+
+def test_arp_is_answered_for_external_addresses_in_our_own_prefixes_only(start):
+    nat = start(pool={"addresses": ["192.0.2.16/30", f"{POOL[0]}"]},
+                static_mappings=[static("192.0.2.40:443", J(443), protocol="tcp")])
+    for asked, answered in (("192.0.2.2", True), ("192.0.2.16", True), ("192.0.2.19", True),
+                            ("192.0.2.40", True), ("192.0.2.20", False), (str(POOL[0]), False)):
+        assert arp_request(nat, nat.outside, ROUTER_OUT, asked) == answered, asked
+    assert not arp_request(nat, nat.inside, "10.255.0.9", "192.0.2.16")
+    assert arp_request(nat, nat.inside, "10.255.0.9", str(US_IN))
+
+
+def test_vlan_0_accepts_untagged_and_priority_tagged_frames_and_sends_untagged_ones(start):
+    nat = start()
+    for tag in (b"", b"\x81\x00\x00\x00", b"\x81\x00\xe0\x00"):  # none; VID 0; VID 0, priority 7
+        nat.put_frames(nat.inside, nat.inside.mac + mac_of(nat.inside.neighbour) + tag + b"\x08\x00" +
+                       bytes(udp(I(5000), S1(53))))
+        assert src(nat.one(nat.outside)).address in POOL  # parsed as an untagged frame
+    before = nat.drops()["VLAN_MISMATCH"]
+    nat.put_frames(nat.inside, nat.inside.mac + mac_of(nat.inside.neighbour) + b"\x81\x00\x00\x07\x08\x00" +
+                   bytes(udp(I(5000), S1(53))))
+    nat.nothing()
+    assert nat.drops()["VLAN_MISMATCH"] == before + 1
+
+
+@pytest.mark.parametrize("setting,code", [("host-unreachable", 1), ("admin-prohibited", 13), ("off", None)])
+def test_who_is_refused_is_told_as_configured(start, setting, code):
+    nat = start(icmp={"refused": setting}, policy={"limits": {"sessions": 1}})
+    nat.out(udp(I(5000), S1(53)))
+    nat.put(nat.inside, udp(I(5001), S1(53)))
+    told = [(p.src, bytes(p)[20:22]) for p in nat.take(nat.inside)]
+    assert told == ([] if code is None else [(str(US_IN), bytes([3, code]))])
+
+
+def test_errors_per_second_is_the_rate_of_a_worker(start):
+    nat = start(workers=1, icmp={"errors-per-second": 7, "errors-per-second-per-host": 1000})
+    nat.put(nat.inside, *(udp(I(5000 + n), S1(53), ttl=1) for n in range(50)))
+    assert 7 <= len(nat.take(nat.inside)) <= 8
+
+
+def test_an_icmp_error_about_a_bypassed_packet_is_bypassed(start):
+    nat = start(policies=BYPASS)
+    p = nat.out(udp(I(5000), PARTNER(53)))
+    nat.in_(icmp_error(3, 3, PARTNER, I, p))
