@@ -46,7 +46,7 @@ static _Noreturn void fail(const char *what, const char *why)
 
 static void on_signal(int signal)
 {
-	gen_stop = 1;
+	gen_stop++;
 }
 
 // ---- devices
@@ -363,7 +363,9 @@ int main(int argc, char **argv)
 	else
 		report_text(&g, shared);
 	fflush(stdout);
-	while (gen_opt.hold && !gen_stop)
+	// a reflector was ended by a signal already
+	while (gen_opt.hold &&
+		gen_stop < (gen_opt.mode == GEN_REFLECT && gen_opt.seconds <= 0 ? 2 : 1))
 		usleep(50000);
 	good = g.counts.received && !g.counts.wrong && !g.counts.return_wrong && !shared;
 	close_devices(&g);

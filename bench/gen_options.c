@@ -57,7 +57,8 @@ static _Noreturn void usage(int code)
 		"  --cpu N                 that sends and receives (0)\n"
 		"  --memory-mb N           64..65536 (256)\n"
 		"  --hugepages             memory from hugepages\n"
-		"  --hold                  stay until SIGTERM: a memif wants the NAT stopped first\n"
+		"  --hold                  stay until SIGTERM (reflect: a second one) and touch no device:\n"
+		"                          a memif wants the NAT stopped first\n"
 		"  --json                  one JSON object\n");
 	exit(code);
 }
