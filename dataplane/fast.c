@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Compiled once per instruction set (meson.build), with FAST_FRAMES naming what comes out. Nothing in
-// here has external linkage but that.
+// Compiled once per instruction set (meson.build), with FAST_FRAMES and FAST_HAIRPINS naming what comes
+// out. Nothing in here has external linkage but those.
 //
 // A burst goes through in chunks of FAST_LANES packets, three stages after each other: while one
 // chunk is rewritten, the records of the next one and the index lines of the one behind it are on
@@ -38,6 +38,13 @@ struct again {
 	uint8_t tcp_flags, at;
 };
 
+// Which way a packet goes here.
+enum leg {
+	LEG_OUT, // the outbound half of a hairpin is one of these, until it looks for its next hop
+	LEG_IN,
+	LEG_LOOP, // the inbound half of a hairpin: TTL is done
+};
+
 // What is the same for the whole burst.
 struct burst {
 	struct worker *w;
@@ -47,8 +54,11 @@ struct burst {
 	uint64_t left[BATCH_MAX / 64]; // bit per frame: not for us
 	uint64_t missed[BATCH_MAX / 64]; // has no session; it is in w->batch.pkt[]
 	struct again again[BATCH_MAX];
-	unsigned n_again, n_translated;
+	unsigned n_again, n_translated, n_hairpins;
 	uint8_t l2_len, ifc;
+	// the next hop of hairpins: their way out leads into w->loop
+	struct adjacency hairpin;
+	struct worker_port hairpin_port;
 };
 
 inlined void leave(struct burst *b, unsigned at)
@@ -155,18 +165,64 @@ inlined void find(struct burst *b, struct chunk *c)
 
 // ---- stage 3
 
-// The next hop of an address where it is no prepared gateway. NULL: not for us.
-outlined const struct adjacency *odd_hop(
-	struct worker *w, uint32_t dest, uint32_t address, struct adjacency *onlink)
+// The outbound half of a hairpin ends here when the inbound half is ours, too, and may wait.
+static const struct adjacency *hairpin_hop(struct burst *b, const struct ipv4 *ip)
 {
+	const struct worker *w = b->w;
+	be16_t port;
+
+	if (w->n_loop + b->hairpin_port.n_tx >= BATCH_MAX)
+		return NULL;
+	memcpy(&port, (const uint8_t *)ip + sizeof(*ip) + 2, 2);
+	if (w->n_workers > 1 &&
+		steer_inbound(w->snapshot, FLOW_KEY(ip->dst, port, ip->proto)) != w->id)
+		return NULL;
+	return &b->hairpin;
+}
+
+// The next hop of an address where it is no prepared gateway. NULL: not for us.
+outlined const struct adjacency *odd_hop(struct burst *b, uint32_t dest, uint32_t address,
+	const struct ipv4 *ip, struct adjacency *onlink, enum leg leg)
+{
+	struct worker *w = b->w;
+
 	if (dest < w->snapshot->n_gateways) {
 		fast_adjacency(w, dest);
 		return &w->adjacency[dest];
 	}
+	if (DEST_KIND(dest) == DEST_POOL && leg == LEG_OUT)
+		return hairpin_hop(b, ip);
 	if (DEST_KIND(dest) != DEST_ONLINK)
 		return NULL;
 	fast_onlink(w, (uint8_t)DEST_INDEX(dest), address, onlink);
 	return onlink;
+}
+
+// What has the hairpins' next hop waits for its inbound half, as a bare IPv4 packet.
+static void hairpins_wait(struct burst *b)
+{
+	struct worker_port *port = &b->hairpin_port;
+	struct worker *w = b->w;
+
+	for (unsigned i = 0; i < port->n_tx; i++) {
+		struct rte_mbuf *m = port->txbuf[i];
+
+		m->data_off = (uint16_t)(m->data_off + b->hairpin.l2_len);
+		m->data_len = (uint16_t)(m->data_len - b->hairpin.l2_len);
+		m->pkt_len = m->data_len;
+		w->loop[w->n_loop] = m;
+		w->loop_ifc[w->n_loop++] = b->ifc;
+	}
+	b->n_hairpins += port->n_tx;
+	port->n_tx = 0;
+}
+
+outlined void full(struct burst *b, const struct adjacency *a)
+{
+	if (a == &b->hairpin)
+		hairpins_wait(b);
+	else
+		forward_flush(b->w, a->ifc);
 }
 
 // One's complement sum of two 16-bit words.
@@ -180,8 +236,9 @@ inlined uint16_t add16(uint16_t a, uint16_t b)
 
 // One packet, of the session `record`, whose mapping is `head`. False: untouched, somebody else's.
 inlined bool rewrite(struct burst *b, struct rte_mbuf *m, struct ipv4 *ip, unsigned ip_len,
-	unsigned tcp_flags, struct flow *f, struct flow *head, const bool inbound)
+	unsigned tcp_flags, struct flow *f, struct flow *head, const enum leg leg)
 {
+	const bool inbound = leg != LEG_OUT;
 	struct worker *const w = b->w;
 	const bool is_tcp = f->proto == CGN_PROTO_TCP;
 	const uint32_t now_s = w->now_s;
@@ -198,7 +255,7 @@ inlined bool rewrite(struct burst *b, struct rte_mbuf *m, struct ipv4 *ip, unsig
 
 	if (cgn_unlikely(dest >= w->snapshot->n_gateways ||
 		    a->burst != w->fast_burst)) { // DEST_ROUTE is 0
-		a = odd_hop(w, dest, address, &onlink);
+		a = odd_hop(b, dest, address, ip, &onlink, leg);
 		if (!a)
 			return false;
 	}
@@ -230,8 +287,12 @@ inlined bool rewrite(struct burst *b, struct rte_mbuf *m, struct ipv4 *ip, unsig
 		}
 	}
 	memcpy(&ttl, &ip->ttl, 4); // TTL, protocol, checksum
-	check = (uint16_t)~add16(add16((uint16_t)(~ttl >> 16), l3_diff), TTL_DIFF);
-	ttl = ((ttl - 1) & 0xffff) | (uint32_t)check << 16;
+	check = add16((uint16_t)(~ttl >> 16), l3_diff);
+	if (leg != LEG_LOOP) {
+		check = add16(check, TTL_DIFF);
+		ttl--;
+	}
+	ttl = (ttl & 0xffff) | (uint32_t)(uint16_t)~check << 16;
 	memcpy(&ip->ttl, &ttl, 4);
 
 	check_at = l4 + (is_tcp ? 16 : 6);
@@ -265,7 +326,7 @@ inlined bool rewrite(struct burst *b, struct rte_mbuf *m, struct ipv4 *ip, unsig
 	port->txbuf[n_tx] = m;
 	port->n_tx = ++n_tx;
 	if (cgn_unlikely(n_tx == WORKER_TX_MAX))
-		forward_flush(w, a->ifc);
+		full(b, a);
 	return true;
 }
 
@@ -303,32 +364,31 @@ inlined bool is_mapping(const struct flow *f, uint64_t key, const bool inbound)
 
 // Is the session of this remote? That of a hairpin is not found from outside: who sends from an address
 // of ours there is refused on the slow path (translate_in()).
-inlined bool is_remote(const struct flow *f, uint64_t remote, const bool inbound)
+inlined bool is_remote(const struct flow *f, uint64_t remote, const enum leg leg)
 {
 	const uint64_t *word = (const uint64_t *)(const void *)f;
 
-	return !((word[2] ^ remote) << (inbound ? 8 : 16)); // 8: with flow.hairpin
+	return !((word[2] ^ remote) << (leg == LEG_IN ? 8 : 16)); // 8: with flow.hairpin
 }
 
-inlined void translate(struct burst *b, const struct chunk *c, const bool inbound)
+inlined void translate(struct burst *b, const struct chunk *c, const enum leg leg)
 {
 	struct flow *const flow = b->flows->flow;
 
 	for (unsigned i = 0; i < c->n; i++) {
 		struct flow *f = &flow[c->record[i]];
-		const bool mapped = is_mapping(f, c->key[i], inbound);
+		const bool mapped = is_mapping(f, c->key[i], leg != LEG_OUT);
 
-		if (cgn_likely(mapped && is_remote(f, c->remote[i], inbound))) {
-			if (cgn_likely(
-				    rewrite(b, b->m[c->first + i], c->ip[i], (unsigned)c->ip_len[i],
-					    (unsigned)c->tcp_flags[i], f, f, inbound)))
+		if (cgn_likely(mapped && is_remote(f, c->remote[i], leg))) {
+			if (cgn_likely(rewrite(b, b->m[c->first + i], c->ip[i],
+				    (unsigned)c->ip_len[i], (unsigned)c->tcp_flags[i], f, f, leg)))
 				continue;
 		} else if (mapped && (f->flags & FLOW_FURTHER)) {
 			again_further(b, c, i);
 			continue;
 		} else if (c->taken >> i & 1) {
 			continue;
-		} else if (c->key[i]) {
+		} else if (leg != LEG_LOOP && c->key[i]) {
 			miss(b, c->first + i, c->ip[i], c->key[i], c->remote[i],
 				(uint16_t)c->ip_len[i], (uint8_t)c->tcp_flags[i]);
 			continue;
@@ -339,7 +399,7 @@ inlined void translate(struct burst *b, const struct chunk *c, const bool inboun
 
 // ---- what was not found at once
 
-inlined void again(struct burst *b, const bool inbound)
+inlined void again(struct burst *b, const enum leg leg)
 {
 	struct flow *const flow = b->flows->flow;
 	const uint32_t none = b->flows->n_max;
@@ -355,34 +415,39 @@ inlined void again(struct burst *b, const bool inbound)
 	for (unsigned i = 0; i < b->n_again; i++) {
 		const struct again *a = &b->again[i];
 		struct flow *f = &flow[a->record], *head = f;
-		bool same = is_remote(f, a->remote, inbound);
+		bool same = is_remote(f, a->remote, leg);
 
 		if (a->head == FLOW_NONE) {
-			same = same && is_mapping(f, a->key, inbound);
+			same = same && is_mapping(f, a->key, leg != LEG_OUT);
 		} else {
 			head = &flow[a->head];
 			same = same && f->proto && !(f->flags & FLOW_HEAD) && f->link == a->head;
 		}
-		if (!same)
+		if (!same && leg != LEG_LOOP)
 			miss(b, a->at, a->ip, a->key, a->remote, a->ip_len, a->tcp_flags);
-		else if (!rewrite(b, a->m, a->ip, a->ip_len, a->tcp_flags, f, head, inbound))
+		else if (!same || !rewrite(b, a->m, a->ip, a->ip_len, a->tcp_flags, f, head, leg))
 			leave(b, a->at);
 	}
 }
 
 outlined void again_out(struct burst *b)
 {
-	again(b, false);
+	again(b, LEG_OUT);
 }
 
 outlined void again_in(struct burst *b)
 {
-	again(b, true);
+	again(b, LEG_IN);
+}
+
+outlined void again_loop(struct burst *b)
+{
+	again(b, LEG_LOOP);
 }
 
 // ---- the burst
 
-inlined void run(struct burst *b, unsigned n, const struct fast_parse *parse, const bool inbound)
+inlined void run(struct burst *b, unsigned n, const struct fast_parse *parse, const enum leg leg)
 {
 	const unsigned n_chunks = (n + FAST_LANES - 1) / FAST_LANES;
 	struct chunk chunk[3], *one = &chunk[0], *two = &chunk[1], *three = &chunk[2];
@@ -393,14 +458,17 @@ inlined void run(struct burst *b, unsigned n, const struct fast_parse *parse, co
 
 		if (i < n_chunks) {
 			const unsigned first = i * FAST_LANES;
+			const unsigned some = first + FAST_LANES < n ? FAST_LANES : n - first;
 
-			fast_parse(parse, one, b->m, first,
-				first + FAST_LANES < n ? FAST_LANES : n - first, n, inbound);
+			if (leg == LEG_LOOP)
+				fast_parse_bare(parse, one, b->m, first, some);
+			else
+				fast_parse(parse, one, b->m, first, some, n, leg == LEG_IN);
 		}
 		if (i - 1 < n_chunks)
 			find(b, two);
 		if (i >= 2)
-			translate(b, three, inbound);
+			translate(b, three, leg);
 		three = two;
 		two = one;
 		one = last;
@@ -409,16 +477,38 @@ inlined void run(struct burst *b, unsigned n, const struct fast_parse *parse, co
 
 outlined void run_out(struct burst *b, unsigned n, const struct fast_parse *parse)
 {
-	run(b, n, parse, false);
+	run(b, n, parse, LEG_OUT);
 	if (b->n_again)
 		again_out(b);
+	if (b->hairpin_port.n_tx)
+		hairpins_wait(b);
 }
 
 outlined void run_in(struct burst *b, unsigned n, const struct fast_parse *parse)
 {
-	run(b, n, parse, true);
+	run(b, n, parse, LEG_IN);
 	if (b->n_again)
 		again_in(b);
+}
+
+outlined void run_loop(struct burst *b, unsigned n, const struct fast_parse *parse)
+{
+	run(b, n, parse, LEG_LOOP);
+	if (b->n_again)
+		again_loop(b);
+}
+
+inlined void begin(
+	struct burst *b, struct worker *w, struct rte_mbuf **m, const struct index *index)
+{
+	b->w = w;
+	b->m = m;
+	b->flows = &w->flows;
+	b->index = index;
+	memset(b->left, 0, sizeof(b->left));
+	memset(b->missed, 0, sizeof(b->missed));
+	b->n_again = b->n_translated = b->n_hairpins = 0;
+	w->fast_burst++;
 }
 
 unsigned FAST_FRAMES(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc)
@@ -428,23 +518,42 @@ unsigned FAST_FRAMES(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t 
 	struct fast_parse parse;
 	struct burst b;
 
-	b.w = w;
-	b.m = m;
-	b.flows = &w->flows;
-	b.index = inbound ? &w->flows.in : &w->flows.out;
+	begin(&b, w, m, inbound ? &w->flows.in : &w->flows.out);
 	b.l2_len = port->l2_len;
 	b.ifc = ifc;
-	memset(b.left, 0, sizeof(b.left));
-	memset(b.missed, 0, sizeof(b.missed));
-	b.n_again = b.n_translated = 0;
 	fast_parse_init(&parse, port->mac, port->l2_tail, port->l2_len, b.index, w->flows.seed);
-	w->fast_burst++;
 	if (inbound) {
 		run_in(&b, n, &parse);
 		w->counters.translated_inbound += b.n_translated;
 	} else {
+		// an Ethernet header like any other, which is taken off again
+		b.hairpin = (struct adjacency){
+			.limit = {UINT16_MAX, 0}, .l2_len = 14, .port = &b.hairpin_port};
+		b.hairpin_port.n_tx = 0;
 		run_out(&b, n, &parse);
-		w->counters.translated_outbound += b.n_translated;
+		w->counters.translated_outbound += b.n_translated - b.n_hairpins;
 	}
 	return compact(&b);
+}
+
+unsigned FAST_HAIRPINS(struct worker *w, unsigned n)
+{
+	const struct fast_parse parse = {
+		.index = &w->flows.in, .seed = {w->flows.seed[0], w->flows.seed[1]}};
+	struct burst b;
+	unsigned n_left = 0;
+
+	begin(&b, w, w->loop, &w->flows.in);
+	b.l2_len = 0;
+	run_loop(&b, n, &parse);
+	w->counters.hairpinned += b.n_translated;
+	for (unsigned i = 0; i < BATCH_MAX / 64; i++) {
+		for (uint64_t bits = b.left[i]; bits; bits &= bits - 1) {
+			const unsigned at = 64 * i + (unsigned)__builtin_ctzll(bits);
+
+			w->loop[n_left] = w->loop[at];
+			w->loop_ifc[n_left++] = w->loop_ifc[at];
+		}
+	}
+	return n_left;
 }

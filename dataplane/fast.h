@@ -16,9 +16,17 @@ struct worker;
 // the front of m, in their order. Returns how many these are.
 typedef unsigned (*fast_fn)(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc);
 
+// Takes the first n <= BATCH_MAX hairpins of w->loop, whose outbound half is done, through the inbound
+// half. The others come to the front of w->loop, in their order. Returns how many these are;
+// w->n_loop is the caller's.
+typedef unsigned (*fast_hairpins_fn)(struct worker *w, unsigned n);
+
 unsigned fast_frames_base(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc);
 unsigned fast_frames_v3(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc); // x86 only
 unsigned fast_frames_v4(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc);
+unsigned fast_hairpins_base(struct worker *w, unsigned n);
+unsigned fast_hairpins_v3(struct worker *w, unsigned n); // x86 only
+unsigned fast_hairpins_v4(struct worker *w, unsigned n);
 
 enum fast_level {
 	FAST_OFF, // everything goes the general path
@@ -28,9 +36,12 @@ enum fast_level {
 	FAST_LEVELS,
 };
 
-// The function of the highest level <= `most` that was built and that this CPU has; NULL for
-// FAST_OFF. *level, if not NULL, is told which it is.
+// The highest level <= `most` that was built and that this CPU has.
+enum fast_level fast_level_of(enum fast_level most);
+
+// Its functions; NULL for FAST_OFF. *level, if not NULL, is told which it is.
 fast_fn fast_pick(enum fast_level most, enum fast_level *level);
+fast_hairpins_fn fast_pick_hairpins(enum fast_level most);
 
 // "avx512" and the like.
 const char *fast_level_name(enum fast_level level);

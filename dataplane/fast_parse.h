@@ -325,3 +325,32 @@ static inline __attribute__((always_inline)) void fast_parse(const struct fast_p
 		fast_parse_one(p, c, lane, m[lane], inbound);
 	}
 }
+
+// Hairpins before their inbound half: bare IPv4 packets that have been parsed as outbound ones.
+static inline __attribute__((always_inline)) void fast_parse_bare(const struct fast_parse *p,
+	struct chunk *c, struct rte_mbuf **m, unsigned first, unsigned n)
+{
+	c->first = first;
+	c->n = n;
+	for (unsigned lane = 0; lane < n; lane++) {
+		const uint8_t *ip = fast_frame(m[first + lane]);
+		const uint64_t addresses = fast_load64(ip + 12);
+		const uint32_t ports = fast_load32(ip + 20);
+		const uint8_t proto = ip[9];
+		const bool is_tcp = proto == CGN_PROTO_TCP;
+		const bool bad = ip[0] != 0x45 || fast_load16(ip + 6) & htons(IPV4_FRAG_MASK) ||
+			(!is_tcp && proto != CGN_PROTO_UDP);
+		const uint64_t key = bad
+			? 0
+			: addresses >> 32 | (uint64_t)(ports >> 16) << 32 | (uint64_t)proto << 48;
+
+		c->key[lane] = key;
+		c->remote[lane] = (uint32_t)addresses | (uint64_t)(uint16_t)ports << 32;
+		c->hash[lane] = index_hash(key, p->seed);
+		c->bucket[lane] = index_first(p->index, c->hash[lane]);
+		c->ip[lane] = (struct ipv4 *)(uintptr_t)ip;
+		c->ip_len[lane] = m[first + lane]->data_len;
+		c->tcp_flags[lane] = is_tcp ? ip[33] : 0;
+		cgn_prefetch(&p->index->bucket[c->bucket[lane]]);
+	}
+}

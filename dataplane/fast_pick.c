@@ -6,15 +6,8 @@
 #include "translate.h"
 #include "worker.h"
 
-fast_fn fast_pick(enum fast_level most, enum fast_level *level)
+enum fast_level fast_level_of(enum fast_level most)
 {
-	static const fast_fn fn[FAST_LEVELS] = {
-		[FAST_BASE] = fast_frames_base,
-#ifdef CGN_FAST_X86
-		[FAST_V3] = fast_frames_v3,
-		[FAST_V4] = fast_frames_v4,
-#endif
-	};
 	bool has[FAST_LEVELS] = {[FAST_OFF] = true, [FAST_BASE] = true};
 	enum fast_level at = most < FAST_LEVELS ? most : FAST_LEVELS - 1;
 
@@ -28,9 +21,36 @@ fast_fn fast_pick(enum fast_level most, enum fast_level *level)
 #endif
 	while (!has[at])
 		at--;
+	return at;
+}
+
+fast_fn fast_pick(enum fast_level most, enum fast_level *level)
+{
+	static const fast_fn fn[FAST_LEVELS] = {
+		[FAST_BASE] = fast_frames_base,
+#ifdef CGN_FAST_X86
+		[FAST_V3] = fast_frames_v3,
+		[FAST_V4] = fast_frames_v4,
+#endif
+	};
+	const enum fast_level at = fast_level_of(most);
+
 	if (level)
 		*level = at;
 	return fn[at];
+}
+
+fast_hairpins_fn fast_pick_hairpins(enum fast_level most)
+{
+	static const fast_hairpins_fn fn[FAST_LEVELS] = {
+		[FAST_BASE] = fast_hairpins_base,
+#ifdef CGN_FAST_X86
+		[FAST_V3] = fast_hairpins_v3,
+		[FAST_V4] = fast_hairpins_v4,
+#endif
+	};
+
+	return fn[fast_level_of(most)];
 }
 
 const char *fast_level_name(enum fast_level level)

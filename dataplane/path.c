@@ -303,7 +303,16 @@ void path_loop(struct worker *w)
 	for (unsigned round = 0; round < 2 && w->n_loop; round++) {
 		unsigned n = w->n_loop;
 
+		if (cgn_likely(w->fast_hairpins)) {
+			const unsigned left = w->fast_hairpins(w, n);
+
+			w->overload.n_established += n - left;
+			n = left;
+		}
+		stage_mark(w, STAGE_FAST);
 		w->n_loop = 0;
+		if (!n)
+			break;
 		for (unsigned i = 0; i < n; i++) {
 			struct pkt *p = &b->pkt[i];
 

@@ -311,6 +311,7 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 		goto err_destroy;
 	w->fast = fast_pick(FAST_LEVELS, NULL);
 	overload_init(&w->overload);
+	w->fast_hairpins = fast_pick_hairpins(FAST_LEVELS);
 	return w;
 
 err_destroy:

@@ -72,6 +72,7 @@ struct worker {
 	uint32_t *gateway_neigh; // per snapshot gateway
 
 	fast_fn fast; // the established path; NULL: all packets take the general one
+	fast_hairpins_fn fast_hairpins; // likewise
 	struct adjacency *adjacency; // per snapshot gateway
 	uint64_t fast_burst; // number of the burst at hand
 
