@@ -465,10 +465,13 @@ inlined void run(struct burst *b, unsigned n, const struct fast_parse *parse, co
 			else
 				fast_parse(parse, one, b->m, first, some, n, leg == LEG_IN);
 		}
+		stage_mark(b->w, STAGE_FAST_PARSE);
 		if (i - 1 < n_chunks)
 			find(b, two);
+		stage_mark(b->w, STAGE_FAST_FIND);
 		if (i >= 2)
 			translate(b, three, leg);
+		stage_mark(b->w, STAGE_FAST_REWRITE);
 		three = two;
 		two = one;
 		one = last;

@@ -9,7 +9,10 @@
 #define CGN_STAGES_LIST(X) \
 	X(OUTSIDE, "outside the loop's turn") \
 	X(RECEIVE, "receive") \
-	X(FAST, "established") \
+	X(FAST_PARSE, "established: parse") \
+	X(FAST_FIND, "established: find") \
+	X(FAST_REWRITE, "established: rewrite") \
+	X(FAST, "established: the rest") \
 	X(PARSE, "parse") \
 	X(OWNER, "owner") \
 	X(LOOKUP, "look up") \

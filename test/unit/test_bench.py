@@ -91,8 +91,9 @@ def test_all_mappings_run_out():
 
 def test_stages_add_up():
     j = measured("--packets", 20000, "--stages")
-    assert {"receive", "established", "parse", "look up", "transmit"} <= j["stages"].keys()
-    assert all(v >= 0 for v in j["stages"].values()) and j["stages"]["established"] > 0
+    assert {"receive", "established: parse", "established: find", "established: rewrite", "parse", "look up",
+            "transmit"} <= j["stages"].keys()
+    assert all(v >= 0 for v in j["stages"].values()) and j["stages"]["established: rewrite"] > 0
     assert "stages" not in measured("--packets", 2000)
 
 
