@@ -82,12 +82,11 @@ def bench(program, args, before=""):
 
 
 def hugepages_mb():
-    """Free 2 MiB pages, in MiB."""
-    try:
-        return 2 * int(pathlib.Path(
-            "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages").read_text())
-    except OSError:
-        return 0
+    """Free hugepages of all sizes, in MiB."""
+    kb = 0
+    for size in pathlib.Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB"):
+        kb += int(size.name[len("hugepages-"):-len("kB")]) * int((size / "free_hugepages").read_text())
+    return kb // 1024
 
 
 def today():
