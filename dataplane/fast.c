@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Compiled once per instruction set (meson.build), with FAST_FRAMES and FAST_HAIRPINS naming what comes
-// out. Nothing in here has external linkage but those.
+// Compiled once per instruction set (meson.build), with FAST naming what comes out. Nothing in
+// here has external linkage but that.
 //
 // A burst goes through in chunks of FAST_LANES packets, three stages after each other: while one
 // chunk is rewritten, the records of the next one and the index lines of the one behind it are on
@@ -514,7 +514,7 @@ inlined void begin(
 	w->fast_burst++;
 }
 
-unsigned FAST_FRAMES(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc)
+static unsigned frames(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc)
 {
 	const struct worker_port *port = &w->port[ifc];
 	const bool inbound = w->snapshot->interface[ifc].role == CGN_EXTERNAL;
@@ -539,7 +539,7 @@ unsigned FAST_FRAMES(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t 
 	return compact(&b);
 }
 
-unsigned FAST_HAIRPINS(struct worker *w, unsigned n)
+static unsigned hairpins(struct worker *w, unsigned n)
 {
 	const struct fast_parse parse = {
 		.index = &w->flows.in, .seed = {w->flows.seed[0], w->flows.seed[1]}};
@@ -560,3 +560,27 @@ unsigned FAST_HAIRPINS(struct worker *w, unsigned n)
 	}
 	return n_left;
 }
+
+static void opened(struct worker *w, struct pkt *pkt, const uint16_t *at, const uint32_t *record,
+	unsigned n, uint8_t ifc)
+{
+	struct burst b;
+
+	b.w = w;
+	b.flows = &w->flows;
+	b.l2_len = w->port[ifc].l2_len;
+	b.n_translated = 0;
+	b.hairpin_port.n_tx = BATCH_MAX; // hairpins go the general path
+	for (unsigned i = 0; i < n; i++) {
+		struct pkt *p = &pkt[at[i]];
+		struct flow *f = &w->flows.flow[record[i]];
+		struct flow *head = f->flags & FLOW_HEAD ? f : &w->flows.flow[f->link];
+
+		if (cgn_unlikely(!f->proto ||
+			    !rewrite(&b, p->m, p->ip, p->ip_len, p->tcp_flags, f, head, LEG_OUT)))
+			fast_odd(w, p, record[i]);
+	}
+	w->counters.translated_outbound += b.n_translated;
+}
+
+const struct fast FAST = {frames, hairpins, opened};

@@ -21,12 +21,18 @@ typedef unsigned (*fast_fn)(struct worker *w, struct rte_mbuf **m, unsigned n, u
 // w->n_loop is the caller's.
 typedef unsigned (*fast_hairpins_fn)(struct worker *w, unsigned n);
 
-unsigned fast_frames_base(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc);
-unsigned fast_frames_v3(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc); // x86 only
-unsigned fast_frames_v4(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc);
-unsigned fast_hairpins_base(struct worker *w, unsigned n);
-unsigned fast_hairpins_v3(struct worker *w, unsigned n); // x86 only
-unsigned fast_hairpins_v4(struct worker *w, unsigned n);
+// Translates and queues outbound packets for which the slow path has a session now: pkt[at[i]], all of
+// w->batch's n_missed and in by `ifc`, of session record[i].
+struct pkt;
+typedef void (*fast_opened_fn)(struct worker *w, struct pkt *pkt, const uint16_t *at,
+	const uint32_t *record, unsigned n, uint8_t ifc);
+
+struct fast {
+	fast_fn frames;
+	fast_hairpins_fn hairpins;
+	fast_opened_fn opened;
+};
+extern const struct fast fast_base, fast_v3, fast_v4; // the latter two: x86 only
 
 enum fast_level {
 	FAST_OFF, // everything goes the general path
@@ -36,12 +42,9 @@ enum fast_level {
 	FAST_LEVELS,
 };
 
-// The highest level <= `most` that was built and that this CPU has.
-enum fast_level fast_level_of(enum fast_level most);
-
-// Its functions; NULL for FAST_OFF. *level, if not NULL, is told which it is.
-fast_fn fast_pick(enum fast_level most, enum fast_level *level);
-fast_hairpins_fn fast_pick_hairpins(enum fast_level most);
+// The functions of the highest level <= `most` that was built and that this CPU has; NULL for
+// FAST_OFF. *level, if not NULL, is told which it is.
+const struct fast *fast_pick(enum fast_level most, enum fast_level *level);
 
 // "avx512" and the like.
 const char *fast_level_name(enum fast_level level);
@@ -63,6 +66,9 @@ void fast_adjacency(struct worker *w, uint32_t gateway);
 
 // One of a neighbour on the link.
 void fast_onlink(struct worker *w, uint8_t ifc, uint32_t address, struct adjacency *a);
+
+// An opened packet that is not for the established path after all.
+void fast_odd(struct worker *w, struct pkt *p, uint32_t record);
 
 // A segment with SYN, FIN or RST, or one that ends a transitory state, of the session `record`.
 void fast_tcp(struct worker *w, uint32_t record, void *ip, uint16_t ip_len, uint8_t tcp_flags,

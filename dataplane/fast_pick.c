@@ -6,8 +6,15 @@
 #include "translate.h"
 #include "worker.h"
 
-enum fast_level fast_level_of(enum fast_level most)
+const struct fast *fast_pick(enum fast_level most, enum fast_level *level)
 {
+	static const struct fast *const fast[FAST_LEVELS] = {
+		[FAST_BASE] = &fast_base,
+#ifdef CGN_FAST_X86
+		[FAST_V3] = &fast_v3,
+		[FAST_V4] = &fast_v4,
+#endif
+	};
 	bool has[FAST_LEVELS] = {[FAST_OFF] = true, [FAST_BASE] = true};
 	enum fast_level at = most < FAST_LEVELS ? most : FAST_LEVELS - 1;
 
@@ -21,36 +28,9 @@ enum fast_level fast_level_of(enum fast_level most)
 #endif
 	while (!has[at])
 		at--;
-	return at;
-}
-
-fast_fn fast_pick(enum fast_level most, enum fast_level *level)
-{
-	static const fast_fn fn[FAST_LEVELS] = {
-		[FAST_BASE] = fast_frames_base,
-#ifdef CGN_FAST_X86
-		[FAST_V3] = fast_frames_v3,
-		[FAST_V4] = fast_frames_v4,
-#endif
-	};
-	const enum fast_level at = fast_level_of(most);
-
 	if (level)
 		*level = at;
-	return fn[at];
-}
-
-fast_hairpins_fn fast_pick_hairpins(enum fast_level most)
-{
-	static const fast_hairpins_fn fn[FAST_LEVELS] = {
-		[FAST_BASE] = fast_hairpins_base,
-#ifdef CGN_FAST_X86
-		[FAST_V3] = fast_hairpins_v3,
-		[FAST_V4] = fast_hairpins_v4,
-#endif
-	};
-
-	return fn[fast_level_of(most)];
+	return fast[at];
 }
 
 const char *fast_level_name(enum fast_level level)
@@ -95,6 +75,15 @@ void fast_adjacency(struct worker *w, uint32_t gateway)
 void fast_onlink(struct worker *w, uint8_t ifc, uint32_t address, struct adjacency *a)
 {
 	fill(w, a, ifc, neigh_lookup(&w->neighbours, ifc, address));
+}
+
+void fast_odd(struct worker *w, struct pkt *p, uint32_t record)
+{
+	// settled in between, by a hairpin of the same burst, and the index had no room for it
+	if (cgn_unlikely(!w->flows.flow[record].proto))
+		pkt_drop(w, p, CGN_DROP_INDEX_FULL);
+	else
+		translate_out(w, p, record);
 }
 
 void fast_tcp(struct worker *w, uint32_t record, void *ip, uint16_t ip_len, uint8_t tcp_flags,

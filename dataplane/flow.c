@@ -17,7 +17,7 @@ static uint32_t portless_room(uint32_t n_max)
 int flow_table_init(
 	struct flow_table *t, uint32_t n_max, uint32_t now_s, const uint64_t seed[2], int socket)
 {
-	assert(n_max && n_max < WHEEL_HEAD);
+	assert(n_max && n_max < UINT32_MAX / 2);
 	memset(t, 0, sizeof(*t));
 	memcpy(t->seed, seed, sizeof(t->seed));
 	t->n_max = n_max;
@@ -28,7 +28,7 @@ int flow_table_init(
 	if (!t->flow || !t->cold || index_init(&t->out, n_max, socket) ||
 		index_init(&t->in, n_max, socket) ||
 		index_init(&t->portless, 2 * t->n_portless_max, socket) ||
-		wheel_init(&t->wheel, n_max, now_s, socket)) {
+		timers_init(&t->timers, n_max, now_s, socket)) {
 		flow_table_fini(t);
 		return -ENOMEM;
 	}
@@ -42,7 +42,7 @@ void flow_table_fini(struct flow_table *t)
 	index_fini(&t->out);
 	index_fini(&t->in);
 	index_fini(&t->portless);
-	wheel_fini(&t->wheel);
+	timers_fini(&t->timers);
 	memset(t, 0, sizeof(*t));
 }
 
@@ -50,7 +50,7 @@ uint64_t flow_table_bytes(uint32_t n_max)
 {
 	return ((uint64_t)n_max + 1) * sizeof(struct flow) +
 		(uint64_t)n_max * sizeof(struct flow_cold) + 2 * index_bytes(n_max) +
-		index_bytes(2 * portless_room(n_max)) + wheel_bytes(n_max);
+		index_bytes(2 * portless_room(n_max)) + timers_bytes(n_max);
 }
 
 // ---- look-ups
@@ -92,7 +92,7 @@ static bool same_further(const void *ctx, uint32_t record)
 	return flow_is_further(&p->flow[record], p->head, p->key);
 }
 
-uint32_t flow_find_out(const struct flow_table *t, uint64_t key)
+uint32_t flow_find_out_hard(const struct flow_table *t, uint64_t key)
 {
 	const struct probe p = {.flow = t->flow, .key = key};
 
@@ -223,7 +223,7 @@ static void record_take(struct flow_table *t, uint32_t record)
 	if (next != FLOW_NONE) {
 		cgn_prefetch_w(&t->flow[next]);
 		cgn_prefetch_w(&t->cold[next]);
-		cgn_prefetch_w(&t->wheel.link[next]);
+		cgn_prefetch_w(&t->timers.at[next]);
 	}
 }
 
@@ -281,10 +281,8 @@ static struct flow *head_begin(struct flow_table *t, uint32_t r, const struct fl
 	};
 	t->cold[r] = (struct flow_cold){
 		.block = new->block,
-		.sub = new->sub,
 		.mapping_created_s = new->now_s,
 		.next = FLOW_NONE,
-		.prev = FLOW_NONE,
 	};
 	session_begin(f, &t->cold[r], new);
 	t->n_mappings++;
@@ -324,21 +322,23 @@ enum flow_error flow_open_unsettled(
 	f->flags |= FLOW_UNSETTLED;
 	f->l4_diff = l4_diff(f);
 	assert(t->n_unsettled < FLOW_UNSETTLED_MAX);
-	t->unsettled[t->n_unsettled++] = r;
-	index_prefetch(&t->in, flow_hash(t, new->external));
+	t->unsettled[t->n_unsettled] = r;
+	t->unsettled_hash[t->n_unsettled] = flow_hash(t, new->external);
+	index_prefetch(&t->in, t->unsettled_hash[t->n_unsettled++]);
 	*record = r;
 	return FLOW_OK;
 }
 
 uint32_t flow_settle(struct flow_table *t)
 {
+	for (uint32_t i = 0; i < t->n_unsettled; i++)
+		index_prefetch_second(&t->in, t->unsettled_hash[i]);
 	while (t->n_unsettled) {
 		const uint32_t r = t->unsettled[--t->n_unsettled];
-		struct flow *f = &t->flow[r];
 
-		if (!index_insert(&t->in, flow_hash(t, flow_ext_key_of(f)), r))
+		if (!index_insert(&t->in, t->unsettled_hash[t->n_unsettled], r))
 			return r;
-		f->flags &= (uint8_t)~FLOW_UNSETTLED;
+		t->flow[r].flags &= (uint8_t)~FLOW_UNSETTLED;
 	}
 	return FLOW_NONE;
 }
@@ -413,8 +413,6 @@ enum flow_error flow_add(
 		.link = head,
 	};
 	t->cold[r] = (struct flow_cold){
-		.block = hc->block,
-		.sub = hc->sub,
 		.next = hc->next,
 		.prev = head,
 	};
@@ -471,10 +469,10 @@ static void promote(struct flow_table *t, uint32_t head, uint32_t from)
 	t->cold[head].session_created_s = t->cold[from].session_created_s;
 	t->cold[head].policy = t->cold[from].policy;
 	t->cold[head].was_reset = t->cold[from].was_reset;
-	if (wheel_is_armed(&t->wheel, from))
-		wheel_replace(&t->wheel, from, head);
+	if (timers_is_armed(&t->timers, from))
+		timers_replace(&t->timers, from, head);
 	else
-		wheel_arm(&t->wheel, head, t->wheel.now_s);
+		timers_arm(&t->timers, head, t->timers.now_s);
 }
 
 bool flow_close(struct flow_table *t, uint32_t record, uint32_t *moved)
@@ -483,8 +481,8 @@ bool flow_close(struct flow_table *t, uint32_t record, uint32_t *moved)
 
 	assert(record < t->n_max && f->proto);
 	*moved = FLOW_NONE;
-	if (wheel_is_armed(&t->wheel, record))
-		wheel_disarm(&t->wheel, record);
+	if (timers_is_armed(&t->timers, record))
+		timers_disarm(&t->timers, record);
 	if (!(f->flags & FLOW_HEAD)) {
 		further_unlink(t, record);
 		record_give(t, record);

@@ -6,7 +6,7 @@
 // A worker's share of max-sessions (rounded up) is exactly its number of records.
 //
 // Owner:  one table per worker; only that worker calls these functions.
-// Memory: 64 (hot) + 32 (cold) + 8 (wheel) + 16 (two indexes) = 120 bytes per record, and a
+// Memory: 64 (hot) + 24 (cold) + 2 (timer) + 16 (two indexes) = 106 bytes per record, and a
 //         quarter of a byte for the index of portless ones, taken once in flow_table_init(); nothing grows afterwards.
 // Units:  network byte order in struct flow as the names say; seconds of the worker's clock.
 #pragma once
@@ -17,7 +17,7 @@
 #include "cgnat/types.h"
 #include "index.h"
 #include "mem.h"
-#include "wheel.h"
+#include "timers.h"
 
 #define FLOW_NONE UINT32_MAX
 #define FLOW_UNSETTLED_MAX 256u
@@ -68,14 +68,18 @@ _Static_assert(sizeof(struct flow) == CGN_CACHE_LINE, "the hot half is one cache
 
 // Touched when something is made, ends or is listed.
 struct flow_cold {
-	uint32_t block; // portblock; of the head. FLOW_STATIC: which static mapping of the config
-	uint32_t sub; // subscriber; of the head. FLOW_STATIC: SUBSCRIBER_NONE
+	// Head: its port block, which knows the subscriber; FLOW_STATIC: which static mapping of the config.
+	// Further: the one before it in the list; that of the first one is the head.
+	union {
+		uint32_t block;
+		uint32_t prev;
+	};
 	union {
 		uint32_t mapping_created_s; // head
 		uint32_t same_next; // further: the next one of its mapping and remote address
 	};
 	uint32_t session_created_s;
-	uint32_t next, prev; // further sessions: head.next is the first one, its prev is the head
+	uint32_t next; // further sessions: head.next is the first one
 	union {
 		uint32_t n_further; // head
 		uint32_t same_prev; // further: FLOW_NONE: it stands for its address in `in`
@@ -84,7 +88,7 @@ struct flow_cold {
 	uint8_t was_reset; // TCP: transitory by a RST
 	uint8_t unclean; // head: a session of the mapping ended otherwise than closed by its ends
 };
-_Static_assert(sizeof(struct flow_cold) == 32, "the cold half is half a cache line");
+_Static_assert(sizeof(struct flow_cold) == 24, "there are millions of them");
 
 struct flow_table {
 	struct flow *flow; // flow[n_max] is a free record: FLOW_NONE may be clamped to it
@@ -98,13 +102,14 @@ struct flow_table {
 	// (external, remote), in neither of the two above.
 	struct index portless;
 	uint32_t n_portless, n_portless_max;
-	struct wheel wheel; // items are record numbers
+	struct timers timers; // items are record numbers
 	uint64_t seed[2];
 	uint32_t n_max, n_used; // n_used = sessions
 	uint32_t n_mappings;
 	uint32_t free_first; // linked through cold.next
 	uint32_t top; // records at and above were never used: walks end here
 	uint32_t unsettled[FLOW_UNSETTLED_MAX], n_unsettled;
+	uint64_t unsettled_hash[FLOW_UNSETTLED_MAX]; // of their external endpoints
 };
 
 static inline uint64_t flow_key_of(const struct flow *f) // internal endpoint
@@ -155,7 +160,16 @@ void flow_table_fini(struct flow_table *t);
 uint64_t flow_table_bytes(uint32_t n_max);
 
 // Exact look-ups; FLOW_NONE when there is none.
-uint32_t flow_find_out(const struct flow_table *t, uint64_t key); // head by internal endpoint
+uint32_t flow_find_out_hard(const struct flow_table *t, uint64_t key);
+static inline uint32_t flow_find_out(
+	const struct flow_table *t, uint64_t key) // head by internal endpoint
+{
+	const uint32_t record = index_candidate(&t->out, flow_hash(t, key));
+
+	if (record == FLOW_NONE || cgn_likely(flow_is_head(&t->flow[record], key)))
+		return record;
+	return flow_find_out_hard(t, key);
+}
 uint32_t flow_find_in(const struct flow_table *t, uint64_t ext_key); // head by external endpoint
 uint32_t flow_find_further(const struct flow_table *t, uint32_t head, uint64_t remote);
 uint32_t flow_find_session(
@@ -178,7 +192,7 @@ enum flow_error {
 struct flow_new {
 	uint64_t internal, external; // keys; flow_add() ignores them
 	uint64_t remote;
-	uint32_t block, sub; // flow_add() ignores them
+	uint32_t block; // flow_add() ignores it
 	uint16_t held_port; // of portless ones
 	uint16_t policy;
 	uint8_t state;
@@ -188,7 +202,7 @@ struct flow_new {
 };
 
 // Makes a mapping with its first session. The caller has made sure that neither endpoint has one
-// and arms the wheel. *record is the new head.
+// and arms the timer. *record is the new head.
 enum flow_error flow_open(struct flow_table *t, const struct flow_new *new, uint32_t *record);
 
 // The same, for many in a row: the inbound index gets the mapping only with flow_settle(), so that
@@ -201,18 +215,28 @@ enum flow_error flow_open_unsettled(
 enum flow_error flow_open_portless(
 	struct flow_table *t, const struct flow_new *new, uint32_t *record);
 
+// Asks for the lines of the next `n` new records, as far as it is known which ones they will be: those
+// that were never used.
+static inline void flow_prefetch_new(const struct flow_table *t, uint32_t n)
+{
+	for (uint32_t r = t->top; r < t->n_max && r - t->top < n; r++) {
+		cgn_prefetch_w(&t->flow[r]);
+		cgn_prefetch_w(&t->cold[r]);
+	}
+}
+
 // Puts what flow_open_unsettled() made into the inbound index. FLOW_NONE: all of it is there. Else
 // the index had no room for the mapping returned: the caller closes it and calls again.
 uint32_t flow_settle(struct flow_table *t);
 
-// Adds a session to a mapping. The caller has made sure that it is not there and arms the wheel.
+// Adds a session to a mapping. The caller has made sure that it is not there and arms the timer.
 enum flow_error flow_add(
 	struct flow_table *t, uint32_t head, const struct flow_new *new, uint32_t *record);
 
-// Ends the session of `record`, armed in the wheel or not. When it is a head with further sessions,
+// Ends the session of `record`, armed or not. When it is a head with further sessions,
 // the first of those moves into the head's record, and *moved is its old, now free number (else
 // FLOW_NONE). The head is then armed where that session was, or, when the caller had just taken it
-// out of the wheel, at the next second: skip free records among what wheel_due() gave.
+// out of the timers, at the next second: skip free records among what timers_due() gave.
 // Returns true when the mapping ended with it. The contents of a record that is free now stay
 // readable until the next flow_open() or flow_add(), but for `proto`, which says that it is free.
 bool flow_close(struct flow_table *t, uint32_t record, uint32_t *moved);

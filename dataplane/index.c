@@ -139,7 +139,7 @@ static uint32_t make_room(struct index *t, uint32_t first, uint32_t second, unsi
 	return INDEX_NONE;
 }
 
-bool index_insert(struct index *t, uint64_t hash, uint32_t record)
+bool index_insert_hard(struct index *t, uint64_t hash, uint32_t record)
 {
 	const uint16_t tag = index_tag(hash);
 	const uint32_t first = index_first(t, hash);

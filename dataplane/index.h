@@ -118,7 +118,30 @@ uint64_t index_bytes(uint32_t n_max); // what index_init() takes
 
 // Adds an entry; the caller has made sure that it is not there. May move others (bounded search).
 // Returns false when no room could be made; practically never below n_max entries.
-bool index_insert(struct index *t, uint64_t hash, uint32_t record);
+bool index_insert_hard(struct index *t, uint64_t hash, uint32_t record);
+static inline bool index_insert(struct index *t, uint64_t hash, uint32_t record)
+{
+	struct index_bucket *b = &t->bucket[index_first(t, hash)];
+	const unsigned free_slots = index_match(b, 0);
+	unsigned slot;
+
+	if (cgn_unlikely(!free_slots))
+		return index_insert_hard(t, hash, record);
+	slot = (unsigned)__builtin_ctz(free_slots);
+	b->tag[slot] = index_tag(hash);
+	b->record[slot] = record;
+	t->n_entries++;
+	return true;
+}
+
+// Before many inserts: asks for the second bucket where the first, which is there by now, is full.
+static inline void index_prefetch_second(const struct index *t, uint64_t hash)
+{
+	const uint32_t first = index_first(t, hash);
+
+	if (cgn_unlikely(!index_match(&t->bucket[first], 0)))
+		cgn_prefetch_w(&t->bucket[index_other(t, first, index_tag(hash))]);
+}
 
 // The entry (hash, from), which must be there, becomes (hash, to). Never fails.
 void index_replace(struct index *t, uint64_t hash, uint32_t from, uint32_t to);

@@ -16,7 +16,7 @@ static void find_preset(struct worker *w, struct subscriber *s)
 		s->paired = w->blocks.block[s->preset].address;
 }
 
-uint32_t lease_subscriber(struct worker *w, uint32_t address, uint16_t pool)
+uint32_t lease_subscriber_hard(struct worker *w, uint32_t address, uint16_t pool)
 {
 	uint32_t sub = subscriber_lookup(&w->subscribers, address, pool);
 
@@ -101,7 +101,7 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 	// does not get it back
 	if (subscriber && steer_internal(w->snapshot, subscriber) == w->id &&
 		w->subscribers.n_records < w->subscribers.n_active_max) // leave room for others
-		sub = lease_subscriber(w, subscriber, b->pool);
+		sub = lease_subscriber(w, SUBSCRIBER_NONE, subscriber, b->pool);
 	s = sub == SUBSCRIBER_NONE ? NULL : &w->subscribers.sub[sub];
 	if (s && is_tied(s) && s->paired != b->address && !is_soft(w, s)) {
 		sub = SUBSCRIBER_NONE;

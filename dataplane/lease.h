@@ -6,8 +6,7 @@
 #include <stdint.h>
 #include "cgnat/drop.h"
 #include "cgnat/types.h"
-
-struct worker;
+#include "worker.h"
 
 struct lease {
 	uint32_t sub, block;
@@ -16,7 +15,17 @@ struct lease {
 };
 
 // The subscriber's record; made when it is new. SUBSCRIBER_NONE when max-subscribers is reached.
-uint32_t lease_subscriber(struct worker *w, uint32_t address, uint16_t pool);
+// `likely` is tried first, if it is not SUBSCRIBER_NONE.
+uint32_t lease_subscriber_hard(struct worker *w, uint32_t address, uint16_t pool);
+static inline uint32_t lease_subscriber(
+	struct worker *w, uint32_t likely, uint32_t address, uint16_t pool)
+{
+	return likely != SUBSCRIBER_NONE && w->subscribers.used[likely] &&
+			w->subscribers.sub[likely].address == address &&
+			w->subscribers.sub[likely].pool == pool
+		? likely
+		: lease_subscriber_hard(w, address, pool);
+}
 
 // A record that lease_subscriber() made and that got no port: forgotten again.
 void lease_subscriber_drop(struct worker *w, uint32_t sub);

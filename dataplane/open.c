@@ -160,7 +160,28 @@ static const struct snapshot_policy *admit_outbound(
 	return NULL;
 }
 
-static void open_one(struct worker *w, struct pkt *p, const struct snapshot_policy *policy)
+// Nearly all: from an inside to an outside by a gateway, and nothing in its way. What is anything else
+// admit_outbound() judges, which says yes to these, too.
+static bool is_plain(
+	const struct worker *w, const struct pkt *p, const struct snapshot_policy *policy)
+{
+	const struct snapshot *s = w->snapshot;
+	const uint32_t source = ntohl(p->ip->src);
+	const uint32_t gateway = dest_lookup(s, ntohl(p->ip->dst)); // DEST_ROUTE is 0
+	const enum dest_kind source_kind = DEST_KIND(dest_lookup(s, source));
+	const struct snapshot_interface *ifc;
+
+	if (gateway >= s->n_gateways || source_kind > DEST_ONLINK ||
+		!snapshot_is_inside(s, source) || !policy ||
+		policy->config->action != CGN_TRANSLATE)
+		return false;
+	ifc = &s->interface[s->gateway[gateway].ifc];
+	return ifc->role == CGN_EXTERNAL && p->ip->ttl > 1 && p->ip_len <= ifc->mtu;
+}
+
+// The session of p, made now if it has none. FLOW_NONE: it gets none, p is gone.
+static uint32_t open_one(
+	struct worker *w, struct pkt *p, const struct snapshot_policy *policy, uint32_t subscriber)
 {
 	struct flow_table *t = &w->flows;
 	uint32_t head = flow_find_out(t, p->key), record = FLOW_NONE;
@@ -170,14 +191,14 @@ static void open_one(struct worker *w, struct pkt *p, const struct snapshot_poli
 
 	if (head != FLOW_NONE) {
 		record = flow_find_session(t, head, p->remote);
-		if (record != FLOW_NONE) { // made by an earlier packet of this burst
-			translate_out(w, p, record);
-			return;
-		}
+		if (record != FLOW_NONE) // made by an earlier packet of this burst
+			return record;
 	}
-	policy = admit_outbound(w, p, policy);
-	if (!policy)
-		return;
+	if (!is_plain(w, p, policy)) {
+		policy = admit_outbound(w, p, policy);
+		if (!policy)
+			return FLOW_NONE;
+	}
 	if (head == FLOW_NONE)
 		is_mapped = staticmap_internal(&w->snapshot->statics, p->key, &hit);
 	if (p->ip->proto == CGN_PROTO_TCP &&
@@ -185,11 +206,11 @@ static void open_one(struct worker *w, struct pkt *p, const struct snapshot_poli
 		(!is_mapped || !w->snapshot->config->tcp_midstream_forward ||
 			(p->tcp_flags & TCP_RST))) {
 		pkt_drop(w, p, CGN_DROP_TCP_NO_SESSION);
-		return;
+		return FLOW_NONE;
 	}
 	if (cgn_unlikely(!overload_take(&w->overload))) {
 		pkt_drop(w, p, CGN_DROP_OVERLOAD_NEW);
-		return;
+		return FLOW_NONE;
 	}
 	if (head != FLOW_NONE)
 		reason = session_add(w, policy, head, p->remote, p->tcp_flags, false, &record);
@@ -197,11 +218,12 @@ static void open_one(struct worker *w, struct pkt *p, const struct snapshot_poli
 		reason = session_open_static(w, policy, hit.mapping, p->key,
 			other_key(&hit, p->key), p->remote, p->tcp_flags, &record);
 	else
-		reason = session_open_mapping(w, policy, p->key, p->remote, p->tcp_flags, &record);
-	if (reason != CGN_DROP_COUNT)
-		icmp_refuse(w, p, reason);
-	else
-		translate_out(w, p, record);
+		reason = session_open_mapping(
+			w, policy, subscriber, p->key, p->remote, p->tcp_flags, &record);
+	if (reason == CGN_DROP_COUNT)
+		return record;
+	icmp_refuse(w, p, reason);
+	return FLOW_NONE;
 }
 
 static bool is_translated(const struct snapshot_policy *policy)
@@ -209,21 +231,24 @@ static bool is_translated(const struct snapshot_policy *policy)
 	return policy && policy->config->action == CGN_TRANSLATE;
 }
 
-void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsigned n)
+// Brings the lines on their way that new mappings of these packets will touch, one kind after the other.
+static void fetch_outbound(struct worker *w, const struct batch *b, const uint16_t *at, unsigned n,
+	const struct snapshot_policy **policy, uint32_t *subscriber)
 {
-	const struct snapshot_policy *policy[BATCH_MAX];
 	uint64_t hash[BATCH_MAX];
 	uint32_t block[BATCH_MAX];
 	// under overload only so many open a session, probably the first ones
 	const unsigned n_left = overload_left(&w->overload), n_open = n < n_left ? n : n_left;
 
-	for (unsigned i = n_open; i < n; i++)
+	for (unsigned i = n_open; i < n; i++) {
 		policy[i] = match_outbound(w, &b->pkt[at[i]]);
+		subscriber[i] = SUBSCRIBER_NONE;
+	}
 	for (unsigned i = 0; i < n_open; i++) { // the index line of the subscriber
 		const struct pkt *p = &b->pkt[at[i]];
 
 		policy[i] = match_outbound(w, p);
-		hash[i] = SUBSCRIBER_NONE;
+		subscriber[i] = SUBSCRIBER_NONE;
 		if (!is_translated(policy[i]))
 			continue;
 		hash[i] = subscriber_hash(
@@ -231,17 +256,21 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 		index_prefetch(&w->subscribers.index, hash[i]);
 	}
 	for (unsigned i = 0; i < n_open; i++) { // the subscriber
-		if (hash[i] != SUBSCRIBER_NONE)
-			hash[i] = subscriber_prefetch(&w->subscribers, hash[i]);
+		if (is_translated(policy[i]))
+			subscriber[i] = subscriber_prefetch(&w->subscribers, hash[i]);
 	}
 	for (unsigned i = 0; i < n_open; i++) { // its first block
-		block[i] = hash[i] == SUBSCRIBER_NONE ? PORTBLOCK_NONE
-						      : w->subscribers.sub[hash[i]].lent;
-		if (block[i] != PORTBLOCK_NONE)
+		block[i] = subscriber[i] == SUBSCRIBER_NONE
+			? PORTBLOCK_NONE
+			: w->subscribers.sub[subscriber[i]].lent;
+		if (block[i] != PORTBLOCK_NONE) { // some lie across two lines
 			cgn_prefetch_w(&w->blocks.block[block[i]]);
+			cgn_prefetch_w((char *)&w->blocks.block[block[i] + 1] - 1);
+		}
 	}
-	for (unsigned i = 0; i < n_open;
-		i++) { // the bitmap of the block's ports, and of resting ones
+	flow_prefetch_new(&w->flows, n_open);
+	// the bitmap of the block's ports, and of resting ones
+	for (unsigned i = 0; i < n_open; i++) {
 		const struct pkt *p = &b->pkt[at[i]];
 		const struct portblock *first = &w->blocks.block[block[i]];
 
@@ -250,17 +279,49 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 		portblock_prefetch_bits(&w->blocks, block[i], cgn_l4_of(p->ip->proto));
 		if (first->n_resting)
 			index_prefetch(&w->rests.index,
-				index_hash(REST_KEY(p->key, w->subscribers.sub[hash[i]].pool),
+				index_hash(REST_KEY(p->key, w->subscribers.sub[subscriber[i]].pool),
 					w->rests.seed));
 	}
+}
+
+// Packets that have a session now.
+static void send_opened(
+	struct worker *w, struct batch *b, const uint16_t *at, const uint32_t *record, unsigned n)
+{
+	unsigned n_fast = 0;
+
+	while (w->fast && n_fast < n && at[n_fast] < b->n_missed)
+		n_fast++;
+	if (n_fast)
+		w->fast->opened(w, b->pkt, at, record, n_fast, b->pkt[at[0]].ifc);
+	for (unsigned i = n_fast; i < n; i++)
+		fast_odd(w, &b->pkt[at[i]], record[i]);
+}
+
+void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsigned n)
+{
+	const struct snapshot_policy *policy[BATCH_MAX];
+	uint16_t opened[BATCH_MAX];
+	uint32_t record[BATCH_MAX], subscriber[BATCH_MAX];
+	unsigned n_opened = 0;
+
+	fetch_outbound(w, b, at, n, policy, subscriber);
+	stage_mark(w, STAGE_OPEN_FIND);
 	for (unsigned i = 0; i < n; i++) {
-		if (at[i] < b->n_missed && !is_translated(policy[i]))
-			admit_outbound(
-				w, &b->pkt[at[i]], policy[i]); // has no session, and gets none
-		else
-			open_one(w, &b->pkt[at[i]], policy[i]);
+		if (at[i] < b->n_missed &&
+			!is_translated(policy[i])) { // has no session, and gets none
+			admit_outbound(w, &b->pkt[at[i]], policy[i]);
+			continue;
+		}
+		opened[n_opened] = at[i];
+		record[n_opened] = open_one(w, &b->pkt[at[i]], policy[i], subscriber[i]);
+		n_opened += record[n_opened] != FLOW_NONE;
 	}
+	stage_mark(w, STAGE_OPEN_MAKE);
+	send_opened(w, b, opened, record, n_opened);
+	stage_mark(w, STAGE_OPEN_SEND);
 	session_settle(w);
+	stage_mark(w, STAGE_OPEN_SETTLE);
 }
 
 // May a remote without a session send to the mapping `head`? (RFC 4787 REQ-8, RFC 5382 REQ-3)
@@ -281,7 +342,10 @@ static bool filter_lets_in(const struct worker *w, const struct pkt *p, uint32_t
 
 void open_outbound_one(struct worker *w, struct pkt *p)
 {
-	open_one(w, p, match_outbound(w, p));
+	const uint32_t record = open_one(w, p, match_outbound(w, p), SUBSCRIBER_NONE);
+
+	if (record != FLOW_NONE)
+		translate_out(w, p, record);
 	session_settle(w);
 }
 

@@ -242,7 +242,7 @@ void path_frames(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc,
 	w->batch.n = w->batch.n_missed = 0;
 	overload_burst(&w->overload, n);
 	if (cgn_likely(w->fast)) {
-		const unsigned left = w->fast(w, m, n, ifc);
+		const unsigned left = w->fast->frames(w, m, n, ifc);
 
 		w->overload.n_established += n - left - w->batch.n_missed;
 		n = left;
@@ -303,8 +303,8 @@ void path_loop(struct worker *w)
 	for (unsigned round = 0; round < 2 && w->n_loop; round++) {
 		unsigned n = w->n_loop;
 
-		if (cgn_likely(w->fast_hairpins)) {
-			const unsigned left = w->fast_hairpins(w, n);
+		if (cgn_likely(w->fast)) {
+			const unsigned left = w->fast->hairpins(w, n);
 
 			w->overload.n_established += n - left;
 			n = left;

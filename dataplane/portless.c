@@ -108,7 +108,8 @@ static void portless_out(struct worker *w, struct pkt *p)
 		reason = session_open_static(w, policy, hit.mapping, p->key,
 			FLOW_KEY(htonl(hit.address), 0, p->ip->proto), p->remote, 0, &record);
 	} else {
-		reason = session_open_mapping(w, policy, p->key, p->remote, 0, &record);
+		reason = session_open_mapping(
+			w, policy, SUBSCRIBER_NONE, p->key, p->remote, 0, &record);
 	}
 	if (reason == CGN_DROP_COUNT)
 		send_out(w, p, record);

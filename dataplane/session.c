@@ -69,7 +69,8 @@ static void session_made(
 	w->counters.sessions_created++;
 	syn_call_off(&w->syns, flow_ext_key_of(&w->flows.flow[record]),
 		flow_remote_of(&w->flows.flow[record]));
-	wheel_arm(&w->flows.wheel, record, flow_deadline(&w->flows.flow[record], &w->timeouts) + 1);
+	timers_arm(
+		&w->flows.timers, record, flow_deadline(&w->flows.flow[record], &w->timeouts) + 1);
 }
 
 static void count_for(struct subscriber *s, enum cgn_drop reason)
@@ -157,11 +158,11 @@ static void portless_release(struct worker *w, uint64_t external, be32_t remote)
 }
 
 enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_policy *policy,
-	uint64_t key, uint64_t remote, uint8_t tcp_flags, uint32_t *record)
+	uint32_t likely, uint64_t key, uint64_t remote, uint8_t tcp_flags, uint32_t *record)
 {
 	const struct cgn_policy *config = policy->config;
 	const uint8_t proto = (uint8_t)(key >> 48);
-	const uint32_t sub = lease_subscriber(w, ntohl((be32_t)key), config->pool);
+	const uint32_t sub = lease_subscriber(w, likely, ntohl((be32_t)key), config->pool);
 	struct subscriber *s;
 	struct lease lease;
 	struct flow_new new;
@@ -195,7 +196,6 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 		.remote = remote,
 		.held_port = lease.ext_port,
 		.block = lease.block,
-		.sub = sub,
 		.policy = (uint16_t)(policy - w->snapshot->policy),
 		.state = first_state(proto, tcp_flags),
 		.flags = first_flags(proto, policy, false),
@@ -255,12 +255,13 @@ static uint16_t policy_index(const struct worker *w, const struct snapshot_polic
 	return policy ? (uint16_t)(policy - w->snapshot->policy) : FLOW_POLICY_NONE;
 }
 
-static void static_session_made(struct worker *w, uint32_t record)
+static void static_session_made(struct worker *w, uint32_t head, uint32_t record)
 {
 	w->statics.n_sessions++;
-	w->statics.sessions[w->flows.cold[record].block]++;
+	w->statics.sessions[w->flows.cold[head].block]++;
 	w->counters.sessions_created++;
-	wheel_arm(&w->flows.wheel, record, flow_deadline(&w->flows.flow[record], &w->timeouts) + 1);
+	timers_arm(
+		&w->flows.timers, record, flow_deadline(&w->flows.flow[record], &w->timeouts) + 1);
 }
 
 // The last eighth of their room is kept for what the hosts themselves open.
@@ -283,7 +284,6 @@ enum cgn_drop session_open_static(struct worker *w, const struct snapshot_policy
 		.external = external,
 		.remote = remote,
 		.block = mapping,
-		.sub = SUBSCRIBER_NONE,
 		.policy = policy_index(w, policy),
 		.state = first_state(proto, tcp_flags),
 		.flags = (uint8_t)(first_flags(proto, policy, inbound) | FLOW_STATIC),
@@ -298,7 +298,7 @@ enum cgn_drop session_open_static(struct worker *w, const struct snapshot_policy
 	if (error != FLOW_OK) // there is a record, or the line above had said so
 		return reason_of(error);
 	w->statics.n_heads++;
-	static_session_made(w, *record);
+	static_session_made(w, *record, *record);
 	if (!inbound)
 		return CGN_DROP_COUNT; // settled with the rest of its burst
 	session_settle(w);
@@ -325,7 +325,7 @@ static enum cgn_drop static_add(struct worker *w, const struct snapshot_policy *
 		return CGN_DROP_STATIC_SESSIONS_FULL;
 	if (flow_add(&w->flows, head, &new, record) != FLOW_OK)
 		return CGN_DROP_INDEX_FULL;
-	static_session_made(w, *record);
+	static_session_made(w, head, *record);
 	return CGN_DROP_COUNT;
 }
 
@@ -341,7 +341,7 @@ enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy
 
 	if (f->flags & FLOW_STATIC)
 		return static_add(w, policy, head, remote, tcp_flags, inbound, record);
-	s = &w->subscribers.sub[w->flows.cold[head].sub];
+	s = &w->subscribers.sub[w->blocks.block[w->flows.cold[head].block].sub];
 	reason = limits_ok(w, s, policy->config, head, inbound);
 	if (reason != CGN_DROP_COUNT) {
 		count_for(s, reason);
@@ -373,10 +373,10 @@ static bool is_closed(const struct flow *f, const struct flow_cold *c)
 }
 
 // The mapping stays in the snapshot, whether its last session has ended or not.
-static void static_end(struct worker *w, uint32_t record, uint32_t *moved)
+static void static_end(struct worker *w, uint32_t head, uint32_t record, uint32_t *moved)
 {
 	w->statics.n_sessions--;
-	w->statics.sessions[w->flows.cold[record].block]--;
+	w->statics.sessions[w->flows.cold[head].block]--;
 	if (flow_close(&w->flows, record, moved))
 		w->statics.n_heads--;
 }
@@ -389,17 +389,19 @@ void session_end(struct worker *w, uint32_t record, bool cleared, uint32_t *move
 	const uint64_t external = flow_ext_key_of(f);
 	const bool portless = cgn_is_portless(f->proto);
 	const uint16_t ext_port = portless ? f->held_port : ntohs(f->ext_port);
-	const uint32_t sub = w->flows.cold[head].sub, block = w->flows.cold[head].block;
+	const uint32_t block = w->flows.cold[head].block;
 	struct subscriber *s;
+	uint32_t sub;
 
 	if (cleared)
 		w->counters.sessions_cleared++;
 	else
 		w->counters.sessions_expired++;
 	if (f->flags & FLOW_STATIC) {
-		static_end(w, record, moved);
+		static_end(w, head, record, moved);
 		return;
 	}
+	sub = w->blocks.block[block].sub;
 	s = &w->subscribers.sub[sub];
 	s->n_sessions--;
 	if (cleared || !is_closed(f, &w->flows.cold[record]))
@@ -429,7 +431,7 @@ void session_settle(struct worker *w)
 	}
 }
 
-// A record that came out of the wheel: its time is up, or it is armed again.
+// A record that came out of the timers: its time is up, or it is armed again.
 static void session_due(struct worker *w, uint32_t record)
 {
 	struct flow *f = &w->flows.flow[record];
@@ -440,7 +442,7 @@ static void session_due(struct worker *w, uint32_t record)
 	deadline = flow_deadline(f, &w->timeouts);
 	// seconds are rounded down, so a deadline has passed for sure one second later
 	if (w->now_s <= deadline) {
-		wheel_arm(&w->flows.wheel, record, deadline + 1);
+		timers_arm(&w->flows.timers, record, deadline + 1);
 		return;
 	}
 	if (f->state == CGN_SESSION_ESTABLISHED || f->state == CGN_SESSION_CLIENT_FIN ||
@@ -449,7 +451,7 @@ static void session_due(struct worker *w, uint32_t record)
 		f->seen_s = deadline;
 		deadline = flow_deadline(f, &w->timeouts);
 		if (w->now_s <= deadline) {
-			wheel_arm(&w->flows.wheel, record, deadline + 1);
+			timers_arm(&w->flows.timers, record, deadline + 1);
 			return;
 		}
 	}
@@ -460,7 +462,7 @@ uint32_t session_upkeep(struct worker *w, uint32_t max)
 {
 	uint32_t items[UPKEEP_FLOWS], n;
 
-	n = wheel_due(&w->flows.wheel, w->now_s, items, max < UPKEEP_FLOWS ? max : UPKEEP_FLOWS);
+	n = timers_due(&w->flows.timers, w->now_s, items, max < UPKEEP_FLOWS ? max : UPKEEP_FLOWS);
 	for (uint32_t i = 0; i < n; i++) {
 		cgn_prefetch_w(&w->flows.flow[items[i]]);
 		cgn_prefetch_w(&w->flows.cold[items[i]]);
@@ -492,7 +494,7 @@ void translate_tcp_slow(struct worker *w, uint32_t record, const struct pkt *p, 
 		after = before;
 	}
 	if (after < before) {
-		wheel_disarm(&w->flows.wheel, record);
-		wheel_arm(&w->flows.wheel, record, after + 1);
+		timers_disarm(&w->flows.timers, record);
+		timers_arm(&w->flows.timers, record, after + 1);
 	}
 }

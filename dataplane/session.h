@@ -10,9 +10,10 @@ struct worker;
 struct snapshot_policy;
 
 // Makes a mapping with its first session for the internal endpoint `key` (subscriber address in it),
-// or refuses. Returns CGN_DROP_COUNT and the record, or the reason.
+// or refuses. `likely`: what subscriber_prefetch() said of it, or SUBSCRIBER_NONE. Returns
+// CGN_DROP_COUNT and the record, or the reason.
 enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_policy *policy,
-	uint64_t key, uint64_t remote, uint8_t tcp_flags, uint32_t *record);
+	uint32_t likely, uint64_t key, uint64_t remote, uint8_t tcp_flags, uint32_t *record);
 
 // Begins a session of a static mapping that has none yet for this endpoint. `policy`: NULL from
 // outside. `internal` and `external` belong together, as staticmap.h says.

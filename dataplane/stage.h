@@ -18,7 +18,11 @@
 	X(LOOKUP, "look up") \
 	X(TRANSLATE, "translate, next hop") \
 	X(FURTHER, "further sessions") \
-	X(OPEN, "new sessions") \
+	X(OPEN_FIND, "new: subscriber, block") \
+	X(OPEN_MAKE, "new: port, records") \
+	X(OPEN_SEND, "new: translate") \
+	X(OPEN_SETTLE, "new: inbound index") \
+	X(OPEN, "new, the rest") \
 	X(ODD, "odd packets") \
 	X(HANDOFF, "hand-off") \
 	X(UPKEEP, "upkeep") \

@@ -53,7 +53,7 @@ static bool same_subscriber(const void *ctx, uint32_t record)
 	return p->sub[record].address == p->address && p->sub[record].pool == p->pool;
 }
 
-uint32_t subscriber_lookup(const struct subscribers *s, uint32_t address, uint16_t pool)
+uint32_t subscriber_lookup_hard(const struct subscribers *s, uint32_t address, uint16_t pool)
 {
 	const struct probe p = {s->sub, address, pool};
 

@@ -45,7 +45,23 @@ int subscribers_init(
 void subscribers_fini(struct subscribers *s);
 uint64_t subscribers_bytes(uint32_t n_active_max);
 
-uint32_t subscriber_lookup(const struct subscribers *s, uint32_t address, uint16_t pool);
+static inline uint64_t subscriber_hash(const struct subscribers *s, uint32_t address, uint16_t pool)
+{
+	return index_hash(address | (uint64_t)pool << 32, s->seed);
+}
+
+// SUBSCRIBER_NONE when there is none.
+uint32_t subscriber_lookup_hard(const struct subscribers *s, uint32_t address, uint16_t pool);
+static inline uint32_t subscriber_lookup(
+	const struct subscribers *s, uint32_t address, uint16_t pool)
+{
+	const uint32_t sub = index_candidate(&s->index, subscriber_hash(s, address, pool));
+
+	if (sub == SUBSCRIBER_NONE ||
+		cgn_likely(s->sub[sub].address == address && s->sub[sub].pool == pool))
+		return sub;
+	return subscriber_lookup_hard(s, address, pool);
+}
 
 // Adds a zeroed record without blocks (lists empty, not paired, not active). SUBSCRIBER_NONE when
 // the table is full.
@@ -56,19 +72,12 @@ void subscriber_remove(struct subscribers *s, uint32_t sub);
 
 // ---- for batches: the misses of many look-ups overlap
 
-static inline uint64_t subscriber_hash(const struct subscribers *s, uint32_t address, uint16_t pool)
-{
-	return index_hash(address | (uint64_t)pool << 32, s->seed);
-}
-
 // Once the index line is there: the record that subscriber_lookup() will most likely find.
 static inline uint32_t subscriber_prefetch(const struct subscribers *s, uint64_t hash)
 {
 	uint32_t sub = index_candidate(&s->index, hash);
 
-	if (sub != SUBSCRIBER_NONE) {
-		cgn_prefetch_w(&s->sub[sub]);
-		cgn_prefetch_w((const char *)&s->sub[sub] + CGN_CACHE_LINE);
-	}
+	if (sub != SUBSCRIBER_NONE)
+		cgn_prefetch_w(&s->sub[sub]); // its second line is that of drops
 	return sub;
 }

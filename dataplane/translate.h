@@ -21,8 +21,8 @@ static inline struct l4_layout l4_layout_of(uint8_t proto)
 					 : (struct l4_layout){4, 4, 2};
 }
 
-// Segments that matter to the state, SYNs among them. A timer that now ends earlier is moved in the
-// wheel; one that ends later is found out lazily.
+// Segments that matter to the state, SYNs among them. A timer that now ends earlier is armed anew; one
+// that ends later is found out lazily.
 void translate_tcp_slow(struct worker *w, uint32_t record, const struct pkt *p, bool outbound);
 
 static inline void translate_state(

@@ -311,7 +311,6 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 		goto err_destroy;
 	w->fast = fast_pick(FAST_LEVELS, NULL);
 	overload_init(&w->overload);
-	w->fast_hairpins = fast_pick_hairpins(FAST_LEVELS);
 	return w;
 
 err_destroy:
@@ -593,7 +592,7 @@ void worker_begin(struct worker *w, uint64_t now_ns)
 {
 	w->now_s = 0;
 	clock_set(w, now_ns);
-	w->flows.wheel.now_s = w->now_s;
+	timers_begin(&w->flows.timers, w->now_s);
 	w->statics.since_s = w->now_s;
 	for (uint32_t i = 0; i < w->snapshot->n_gateways; i++) {
 		const struct gateway *g = &w->snapshot->gateway[i];

@@ -71,8 +71,7 @@ struct worker {
 	int64_t wall_offset_s; // Unix time - now_s
 	uint32_t *gateway_neigh; // per snapshot gateway
 
-	fast_fn fast; // the established path; NULL: all packets take the general one
-	fast_hairpins_fn fast_hairpins; // likewise
+	const struct fast *fast; // the established path; NULL: all packets take the general one
 	struct adjacency *adjacency; // per snapshot gateway
 	uint64_t fast_burst; // number of the burst at hand
 

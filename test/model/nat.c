@@ -263,9 +263,14 @@ uint32_t nat_record(const struct nat *nat, uint32_t endpoint, uint32_t remote)
 				 : flow_find_session(&nat->flows, head, remote_key(remote));
 }
 
+static uint32_t holder_of(const struct nat *nat, uint32_t head)
+{
+	return nat->blocks.block[nat->flows.cold[head].block].sub;
+}
+
 static void arm(struct nat *nat, uint32_t record)
 {
-	wheel_arm(&nat->flows.wheel, record,
+	timers_arm(&nat->flows.timers, record,
 		flow_deadline(&nat->flows.flow[record], &model.c->timeouts));
 }
 
@@ -286,21 +291,21 @@ static bool open_mapping(struct nat *nat, uint32_t endpoint, uint32_t remote)
 {
 	const uint32_t sub = endpoint_of(endpoint).sub;
 	struct flow_new new = new_session(nat, endpoint, remote);
-	uint32_t record, block;
+	uint32_t holder, record, block;
 	int32_t port;
 
-	new.sub = subscriber_lookup(&nat->subs, sub_address(sub), sub_pool(sub));
-	CHECK((new.sub != SUBSCRIBER_NONE) == (model_n_lent(sub) || model_n_resting(sub)));
-	if (new.sub == SUBSCRIBER_NONE)
-		new.sub = sub_create(nat, sub);
-	if (new.sub == SUBSCRIBER_NONE) {
+	holder = subscriber_lookup(&nat->subs, sub_address(sub), sub_pool(sub));
+	CHECK((holder != SUBSCRIBER_NONE) == (model_n_lent(sub) || model_n_resting(sub)));
+	if (holder == SUBSCRIBER_NONE)
+		holder = sub_create(nat, sub);
+	if (holder == SUBSCRIBER_NONE) {
 		CHECK(nat->subs.n_records == 2 * model.c->active_max);
 		model.n.sub_full++;
 		return false;
 	}
-	port = port_for(nat, new.sub, sub, endpoint, &block);
+	port = port_for(nat, holder, sub, endpoint, &block);
 	if (port < 0) {
-		sub_remove_if_idle(nat, new.sub);
+		sub_remove_if_idle(nat, holder);
 		return false;
 	}
 	new.block = block;
@@ -309,8 +314,8 @@ static bool open_mapping(struct nat *nat, uint32_t endpoint, uint32_t remote)
 			htons((uint16_t)port), (uint8_t)(new.internal >> 48));
 	CHECK(flow_find_in(&nat->flows, new.external) == FLOW_NONE);
 	CHECK(flow_open(&nat->flows, &new, &record) == FLOW_OK);
-	nat->subs.sub[new.sub].n_mappings++;
-	nat->subs.sub[new.sub].n_sessions++;
+	nat->subs.sub[holder].n_mappings++;
+	nat->subs.sub[holder].n_sessions++;
 	model_opened(endpoint, remote, &new, block, (uint16_t)port);
 	arm(nat, record);
 	return true;
@@ -338,7 +343,7 @@ bool nat_open(struct nat *nat, uint32_t endpoint, uint32_t remote)
 		return false;
 	}
 	CHECK(flow_add(&nat->flows, head, &new, &record) == FLOW_OK);
-	nat->subs.sub[nat->flows.cold[head].sub].n_sessions++;
+	nat->subs.sub[holder_of(nat, head)].n_sessions++;
 	model_added(endpoint, remote, &new);
 	arm(nat, record);
 	return true;
@@ -357,7 +362,7 @@ void nat_refresh(struct nat *nat, uint32_t endpoint, uint32_t remote)
 	if (endpoint_of(endpoint).l4 == CGN_L4_TCP && !rng_below(&nat->rng, 4))
 		f->state = s->state = (uint8_t)(CGN_SESSION_INIT + rng_below(&nat->rng, 6));
 	if ((int32_t)(model_deadline(endpoint, remote) - before) < 0) { // nearer: armed at once
-		wheel_disarm(&nat->flows.wheel, record);
+		timers_disarm(&nat->flows.timers, record);
 		arm(nat, record);
 	}
 }
@@ -384,7 +389,7 @@ void nat_close(struct nat *nat, uint32_t endpoint, uint32_t remote)
 {
 	const uint32_t record = nat_record(nat, endpoint, remote);
 	const uint32_t head = flow_find_out(&nat->flows, internal_key(endpoint));
-	const uint32_t block = nat->flows.cold[record].block, sub = nat->flows.cold[record].sub;
+	const uint32_t block = nat->flows.cold[head].block, sub = holder_of(nat, head);
 	uint32_t moved;
 	bool ended;
 
@@ -421,7 +426,7 @@ static void session_due(struct nat *nat, uint32_t record)
 		f->seen_s = s->seen_s = model.now_s;
 		arm(nat, record);
 	} else {
-		CHECK(!wheel_is_armed(&nat->flows.wheel, record));
+		CHECK(!timers_is_armed(&nat->flows.timers, record));
 		nat_close(nat, endpoint, remote);
 		model.n.expired++;
 	}
@@ -464,12 +469,12 @@ bool nat_upkeep(struct nat *nat, uint32_t max)
 	uint32_t items[UPKEEP_MAX], n;
 
 	CHECK(max <= UPKEEP_MAX);
-	n = wheel_due(&nat->flows.wheel, model.now_s, items, max);
+	n = timers_due(&nat->flows.timers, model.now_s, items, max);
 	CHECK(n <= max);
 	for (uint32_t i = 0; i < n; i++)
 		if (nat->flows.flow[items[i]].proto) // not moved to its head meanwhile
 			session_due(nat, items[i]);
-	if (!rests_due(nat, max) || n == max)
+	if (!rests_due(nat, max) || !timers_all_out(&nat->flows.timers))
 		return false;
 	nat->done_s = model.now_s;
 	return true;

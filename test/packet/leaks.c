@@ -100,7 +100,7 @@ static bool flows_are_free(const struct worker *w)
 	for (uint32_t r = t->free_first; r != FLOW_NONE && n <= t->top; r = t->cold[r].next)
 		n++;
 	for (uint32_t r = 0; r < t->n_max; r++) {
-		n_armed += wheel_is_armed(&t->wheel, r);
+		n_armed += timers_is_armed(&t->timers, r);
 		n_used += t->flow[r].proto != 0;
 	}
 	ok = same("sessions", t->n_used + n_used, 0) && ok;

@@ -269,13 +269,13 @@ static void put_step(unsigned step)
 	wait_ms[step] = one_in(8) ? 1 + (one_in(4) ? below(400000) : below(3000)) : 0;
 }
 
-static fast_fn fast;
-static fast_hairpins_fn fast_hairpins;
+static const struct fast *fast;
+static struct fast watched;
 static uint64_t n_fast, n_fast_hairpins;
 
 static unsigned counted(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc)
 {
-	const unsigned left = fast(w, m, n, ifc);
+	const unsigned left = fast->frames(w, m, n, ifc);
 
 	n_fast += n - left;
 	return left;
@@ -283,7 +283,7 @@ static unsigned counted(struct worker *w, struct rte_mbuf **m, unsigned n, uint8
 
 static unsigned counted_hairpins(struct worker *w, unsigned n)
 {
-	const unsigned left = fast_hairpins(w, n);
+	const unsigned left = fast->hairpins(w, n);
 
 	n_fast_hairpins += n - left;
 	return left;
@@ -303,11 +303,9 @@ static struct run run(const struct bed_options *options, enum fast_level level, 
 	bed_open(options);
 	bed.bad_l4 = true;
 	fast = fast_pick(level, NULL);
-	fast_hairpins = fast_pick_hairpins(level);
-	for (unsigned i = 0; i < bed.n_workers; i++) {
-		bed.worker[i]->fast = fast ? counted : NULL;
-		bed.worker[i]->fast_hairpins = fast ? counted_hairpins : NULL;
-	}
+	watched = (struct fast){counted, counted_hairpins, fast ? fast->opened : NULL};
+	for (unsigned i = 0; i < bed.n_workers; i++)
+		bed.worker[i]->fast = fast ? &watched : NULL;
 	for (unsigned step = 0; step < STEPS; step++) {
 		put_step(step);
 		bed_run();
@@ -502,9 +500,7 @@ static void levels_have_names(void **state)
 
 	assert_null(fast_pick(FAST_OFF, &level));
 	assert_int_equal(level, FAST_OFF);
-	assert_ptr_equal(fast_pick(FAST_BASE, &level), fast_frames_base);
-	assert_null(fast_pick_hairpins(FAST_OFF));
-	assert_ptr_equal(fast_pick_hairpins(FAST_BASE), fast_hairpins_base);
+	assert_ptr_equal(fast_pick(FAST_BASE, &level), &fast_base);
 	assert_non_null(fast_pick(FAST_LEVELS, &level));
 	assert_in_range(level, FAST_BASE, FAST_V4);
 	for (unsigned i = 0; i < FAST_LEVELS; i++)
