@@ -146,5 +146,15 @@ static inline void index_prefetch_second(const struct index *t, uint64_t hash)
 // The entry (hash, from), which must be there, becomes (hash, to). Never fails.
 void index_replace(struct index *t, uint64_t hash, uint32_t from, uint32_t to);
 
+// Before many removals: asks for the second bucket where the first, which is there by now, does not
+// seem to have the entry.
+static inline void index_prefetch_away(const struct index *t, uint64_t hash)
+{
+	const uint32_t first = index_first(t, hash);
+
+	if (cgn_unlikely(!index_match(&t->bucket[first], index_tag(hash))))
+		cgn_prefetch_w(&t->bucket[index_other(t, first, index_tag(hash))]);
+}
+
 // Removes the entry (hash, record). Returns false when it is not there.
 bool index_remove(struct index *t, uint64_t hash, uint32_t record);

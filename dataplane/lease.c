@@ -421,24 +421,79 @@ void lease_give(
 		block_give(w, s, block);
 }
 
-uint32_t lease_upkeep(struct worker *w, uint32_t max)
+// Asks for the lines that ending the oldest rests of ports will touch.
+static void fetch_rests(const struct worker *w, const uint32_t *due, uint32_t n)
 {
-	// seconds are rounded down: one more makes sure that all of the time has passed
-	const uint32_t hold_s = w->timeouts.hold_down ? w->timeouts.hold_down + 1 : 0;
-	struct rest_port port;
-	uint32_t n_ports = 0, n;
-
-	while (n_ports < max && rest_due(&w->rests, w->now_s, hold_s, &port)) {
-		port_free(w, &port);
-		n_ports++;
+	for (uint32_t i = 0; i < n; i++) {
+		rest_prefetch(&w->rests, w->rests.entry[due[i]].key);
+		portblock_prefetch(&w->blocks, w->rests.entry[due[i]].block);
 	}
-	if (n_ports == max)
-		return n_ports; // a block is freed after the ports that rested in it
-	for (n = 0; n < max; n++) {
-		uint32_t block = portblock_rested(&w->blocks, w->now_s, hold_s);
-		uint32_t sub;
-		struct subscriber *s;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct rest_port *r = &w->rests.entry[due[i]];
 
+		portblock_prefetch_bits(&w->blocks, r->block, cgn_l4_of((uint8_t)(r->key >> 48)));
+	}
+}
+
+void lease_prefetch_rests(const struct worker *w, uint32_t n)
+{
+	const uint32_t room = w->rests.n_max - w->rests.n_live;
+	uint32_t oldest[UPKEEP_RESTS];
+
+	rest_prefetch_new(&w->rests, n);
+	if (n <= room)
+		return;
+	// as many of the oldest as find no room will be cut short
+	n = n - room < UPKEEP_RESTS ? n - room : UPKEEP_RESTS;
+	fetch_rests(w, oldest, rest_look(&w->rests, w->now_s, 0, oldest, n));
+}
+
+static uint32_t rests_end(struct worker *w, uint32_t hold_s, uint32_t max)
+{
+	uint32_t due[UPKEEP_RESTS], n;
+	struct rest_port port;
+
+	n = rest_look(&w->rests, w->now_s, hold_s, due, max < UPKEEP_RESTS ? max : UPKEEP_RESTS);
+	fetch_rests(w, due, n);
+	for (uint32_t i = 0; i < n; i++) {
+		rest_due(&w->rests, w->now_s, hold_s, &port);
+		port_free(w, &port);
+	}
+	return n;
+}
+
+// As above, of blocks.
+static void fetch_blocks(const struct worker *w, uint32_t max)
+{
+	const struct portblocks *pb = &w->blocks;
+	uint32_t sub[UPKEEP_BLOCKS], n = 0;
+
+	for (uint32_t b = pb->rest_first; b != PORTBLOCK_NONE && n < max && n < UPKEEP_BLOCKS;
+		b = pb->block[b].rest_next) {
+		if (pb->block[b].sub == SUBSCRIBER_NONE)
+			continue;
+		sub[n] = pb->block[b].sub;
+		cgn_prefetch_w(&w->subscribers.sub[sub[n++]]);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct subscriber *s = &w->subscribers.sub[sub[i]];
+
+		index_prefetch(&w->subscribers.index,
+			subscriber_hash(&w->subscribers, s->address, s->pool));
+	}
+}
+
+static uint32_t blocks_end(struct worker *w, uint32_t hold_s, uint32_t max)
+{
+	uint32_t n = 0, block;
+
+	if (portblock_is_rested(&w->blocks, w->now_s, hold_s))
+		fetch_blocks(w, max);
+	for (; n < max; n++) {
+		struct subscriber *s;
+		uint32_t sub;
+
+		block = portblock_rested(&w->blocks, w->now_s, hold_s);
 		if (block == PORTBLOCK_NONE)
 			break;
 		memory_note(w, block, CGN_BLOCK_FREE, 0);
@@ -450,5 +505,15 @@ uint32_t lease_upkeep(struct worker *w, uint32_t max)
 		s->n_resting--;
 		lease_subscriber_drop(w, sub);
 	}
-	return n_ports + n;
+	return n;
+}
+
+uint32_t lease_upkeep(struct worker *w, uint32_t max_ports, uint32_t max_blocks)
+{
+	// seconds are rounded down: one more makes sure that all of the time has passed
+	const uint32_t hold_s = w->timeouts.hold_down ? w->timeouts.hold_down + 1 : 0;
+	const uint32_t n = rests_end(w, hold_s, max_ports);
+
+	// a block is freed after the ports that rested in it
+	return n == max_ports ? n : n + blocks_end(w, hold_s, max_blocks);
 }

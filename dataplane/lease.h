@@ -44,5 +44,9 @@ void lease_give(struct worker *w, uint32_t sub, uint32_t block, uint64_t key, ui
 // holder's address, 0 when unknown; only it may have the block meanwhile.
 void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32_t since_s);
 
-// Ends rests that are over, at most `max` ports and as many blocks. Returns how many it ended.
-uint32_t lease_upkeep(struct worker *w, uint32_t max);
+// Asks for the lines that lease_give() will touch when the next `n` ports begin to rest, but for those of
+// the ports themselves.
+void lease_prefetch_rests(const struct worker *w, uint32_t n);
+
+// Ends rests that are over, of so many ports and blocks at most. Returns how many it ended.
+uint32_t lease_upkeep(struct worker *w, uint32_t max_ports, uint32_t max_blocks);

@@ -263,10 +263,8 @@ static void fetch_outbound(struct worker *w, const struct batch *b, const uint16
 		block[i] = subscriber[i] == SUBSCRIBER_NONE
 			? PORTBLOCK_NONE
 			: w->subscribers.sub[subscriber[i]].lent;
-		if (block[i] != PORTBLOCK_NONE) { // some lie across two lines
-			cgn_prefetch_w(&w->blocks.block[block[i]]);
-			cgn_prefetch_w((char *)&w->blocks.block[block[i] + 1] - 1);
-		}
+		if (block[i] != PORTBLOCK_NONE)
+			portblock_prefetch(&w->blocks, block[i]);
 	}
 	flow_prefetch_new(&w->flows, n_open);
 	// the bitmap of the block's ports, and of resting ones
@@ -278,9 +276,8 @@ static void fetch_outbound(struct worker *w, const struct batch *b, const uint16
 			continue;
 		portblock_prefetch_bits(&w->blocks, block[i], cgn_l4_of(p->ip->proto));
 		if (first->n_resting)
-			index_prefetch(&w->rests.index,
-				index_hash(REST_KEY(p->key, w->subscribers.sub[subscriber[i]].pool),
-					w->rests.seed));
+			rest_prefetch(&w->rests,
+				REST_KEY(p->key, w->subscribers.sub[subscriber[i]].pool));
 	}
 }
 

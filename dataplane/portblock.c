@@ -517,16 +517,21 @@ void portblock_give(struct portblocks *pb, uint32_t block, uint32_t now_s)
 	(*n_resting_of(pool_of(pb, b), b))++;
 }
 
+bool portblock_is_rested(const struct portblocks *pb, uint32_t now_s, uint32_t hold_s)
+{
+	const struct portblock *b = &pb->block[pb->rest_first];
+
+	return pb->rest_first != PORTBLOCK_NONE && now_s - b->since_s >= hold_s && !b->n_resting;
+}
+
 uint32_t portblock_rested(struct portblocks *pb, uint32_t now_s, uint32_t hold_s)
 {
 	const uint32_t block = pb->rest_first;
 	struct portblock *b;
 
-	if (block == PORTBLOCK_NONE)
+	if (!portblock_is_rested(pb, now_s, hold_s))
 		return PORTBLOCK_NONE;
 	b = &pb->block[block];
-	if (now_s - b->since_s < hold_s || b->n_resting)
-		return PORTBLOCK_NONE;
 	rest_unlink(pb, block);
 	(*n_resting_of(pool_of(pb, b), b))--;
 	if (portblock_is_preset(b)) {

@@ -154,6 +154,9 @@ void portblock_give(struct portblocks *pb, uint32_t block, uint32_t now_s);
 // that rested in it first (their rest ends no later); until then the block rests on.
 uint32_t portblock_rested(struct portblocks *pb, uint32_t now_s, uint32_t hold_s);
 
+// Whether portblock_rested() has one.
+bool portblock_is_rested(const struct portblocks *pb, uint32_t now_s, uint32_t hold_s);
+
 // Takes a random free port of a lent block; finds one as long as there is one. -1 when none.
 int32_t portblock_port_take(struct portblocks *pb, uint32_t block, enum cgn_l4 l4, struct rng *rng);
 
@@ -192,6 +195,13 @@ struct cgn_det_span portblock_span(const struct portblocks *pb, uint32_t block);
 
 // Whether the port is one of the block's.
 bool portblock_has_port(const struct portblocks *pb, uint32_t block, uint16_t port);
+
+// Fetches a block; some lie across two lines.
+static inline void portblock_prefetch(const struct portblocks *pb, uint32_t block)
+{
+	cgn_prefetch_w(&pb->block[block]);
+	cgn_prefetch_w((const char *)&pb->block[block + 1] - 1);
+}
 
 // Fetches the bitmap that a port of a block will be searched in.
 static inline void portblock_prefetch_bits(

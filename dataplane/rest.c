@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define REST_NONE UINT32_MAX
+#define AHEAD 16 // entries
 
 int rest_init(struct rest *r, uint32_t n_max, const uint64_t seed[2], int socket)
 {
@@ -115,6 +116,21 @@ bool rest_due(struct rest *r, uint32_t now_s, uint32_t hold_s, struct rest_port 
 		return false;
 	take_out(r, r->first, out);
 	return true;
+}
+
+uint32_t rest_look(
+	const struct rest *r, uint32_t now_s, uint32_t hold_s, uint32_t *due, uint32_t max)
+{
+	uint32_t n = 0;
+
+	for (uint32_t at = r->first; at != REST_NONE && n < max; at = r->entry[at].next) {
+		// neighbours in time often are in memory
+		cgn_prefetch_w(&r->entry[at + AHEAD < r->n_max ? at + AHEAD : at]);
+		if (now_s - r->entry[at].since_s < hold_s)
+			break;
+		due[n++] = at;
+	}
+	return n;
 }
 
 bool rest_find(const struct rest *r, uint64_t key, struct rest_port *out)

@@ -47,5 +47,24 @@ bool rest_take(struct rest *r, uint64_t key, struct rest_port *out);
 // Takes out the oldest port whose rest is over (now_s - since_s >= hold_s). False when there is none.
 bool rest_due(struct rest *r, uint32_t now_s, uint32_t hold_s, struct rest_port *out);
 
+// Takes stock of the oldest ports whose rest is over, as rest_due() will give them one after the other:
+// their numbers, at most `max`, in due[]. Returns how many.
+uint32_t rest_look(
+	const struct rest *r, uint32_t now_s, uint32_t hold_s, uint32_t *due, uint32_t max);
+
 // The endpoint's resting port, left where it is. False when none rests.
 bool rest_find(const struct rest *r, uint64_t key, struct rest_port *out);
+
+// ---- for batches: the misses of many overlap
+
+static inline void rest_prefetch(const struct rest *r, uint64_t key)
+{
+	index_prefetch(&r->index, index_hash(key, r->seed));
+}
+
+// The entries of the next `n` ports that begin to rest, as far as they were never used.
+static inline void rest_prefetch_new(const struct rest *r, uint32_t n)
+{
+	for (uint32_t i = r->top; i < r->n_max && i - r->top < n; i++)
+		cgn_prefetch_w(&r->entry[i]);
+}

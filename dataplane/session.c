@@ -458,15 +458,52 @@ static void session_due(struct worker *w, uint32_t record)
 	session_end(w, record, false, &moved);
 }
 
+// Asks for the lines that ending these sessions will touch, if they are the only ones of their
+// mappings, as nearly all are.
+static void fetch_ends(const struct worker *w, const uint32_t *record, uint32_t n)
+{
+	const struct flow_table *t = &w->flows;
+	uint64_t out[UPKEEP_FLOWS], in[UPKEEP_FLOWS];
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct flow *f = &t->flow[record[i]];
+
+		out[i] = flow_hash(t, flow_key_of(f));
+		in[i] = flow_hash(t, flow_ext_key_of(f));
+		index_prefetch(&t->out, out[i]);
+		index_prefetch(&t->in, in[i]);
+		if ((f->flags & (FLOW_HEAD | FLOW_STATIC)) == FLOW_HEAD)
+			portblock_prefetch(&w->blocks, t->cold[record[i]].block);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct flow *f = &t->flow[record[i]];
+		const struct portblock *b;
+
+		if ((f->flags & (FLOW_HEAD | FLOW_STATIC)) != FLOW_HEAD)
+			continue;
+		b = &w->blocks.block[t->cold[record[i]].block];
+		index_prefetch_away(&t->out, out[i]);
+		index_prefetch_away(&t->in, in[i]);
+		cgn_prefetch_w(&w->subscribers.sub[b->sub]);
+		rest_prefetch(&w->rests, REST_KEY(flow_key_of(f), b->pool));
+	}
+	lease_prefetch_rests(w, n);
+}
+
 uint32_t session_upkeep(struct worker *w, uint32_t max)
 {
-	uint32_t items[UPKEEP_FLOWS], n;
+	uint32_t items[UPKEEP_FLOWS], over[UPKEEP_FLOWS], n, n_over = 0;
 
 	n = timers_due(&w->flows.timers, w->now_s, items, max < UPKEEP_FLOWS ? max : UPKEEP_FLOWS);
 	for (uint32_t i = 0; i < n; i++) {
 		cgn_prefetch_w(&w->flows.flow[items[i]]);
 		cgn_prefetch_w(&w->flows.cold[items[i]]);
 	}
+	for (uint32_t i = 0; i < n; i++) {
+		if (w->now_s > flow_deadline(&w->flows.flow[items[i]], &w->timeouts))
+			over[n_over++] = items[i];
+	}
+	fetch_ends(w, over, n_over);
 	for (uint32_t i = 0; i < n; i++)
 		session_due(w, items[i]);
 	return n;

@@ -28,8 +28,9 @@
 
 #define WORKER_TX_MAX 128 // frames that wait for transmission on one interface
 #define HANDOFF_RING 2048 // slots of a ring between two workers, power of two
-#define UPKEEP_FLOWS 64 // sessions looked at per loop
-#define UPKEEP_RESTS 64 // rests ended per loop
+#define UPKEEP_FLOWS 32 // sessions looked at per round (worker.c says how many rounds)
+#define UPKEEP_RESTS 32 // rests of ports ended per round
+#define UPKEEP_BLOCKS 8 // rests of blocks ended per round
 #define UPKEEP_NEIGHBOURS 16
 #define UPKEEP_SYNS 32 // unsolicited SYNs answered per loop
 #define UPKEEP_WALK 256 // records looked at per loop and walk
@@ -132,6 +133,7 @@ struct worker {
 
 	atomic_bool *stop; // control: w, worker: r
 	uint64_t busy_tsc, busy_since_tsc;
+	uint64_t upkeep_made; // sessions_created when the last upkeep began
 	uint32_t gauges_s; // second of the last publication of the gauges
 	uint64_t asleep_tsc; // likewise
 	struct idle idle;

@@ -258,7 +258,34 @@ static void so_many_ports_rest_and_no_more(void **state)
 	assert_int_equal(bed_sum().drops[CGN_DROP_BLOCK_LIMIT], 2);
 }
 
-BED_MAIN(TEST(a_udp_service_has_its_timeout),
+// However many mappings are made in a turn, as many end: none waits for a quiet time.
+static void expiry_keeps_up_with_a_flood(void **state)
+{
+	const unsigned per_turn = 200, turns_per_s = 20, timeout_s = 2;
+	uint64_t most = 0;
+
+	BED(.sessions = 20000,
+		.pools = "  - {name: p, addresses: [203.0.113.0-203.0.113.7], block-size: 16384}",
+		.more = "timeouts: {non-conformant: true, udp: 2, hold-down: 1}");
+	for (unsigned turn = 0; turn < 8 * turns_per_s; turn++) {
+		for (unsigned i = 0; i < per_turn; i++)
+			bed_put(INSIDE,
+				udp(at(ALICE + i % 8, 1024 + turn * (per_turn / 8) + i / 8),
+					server));
+		bed.now_ns += 1000000000ull / turns_per_s;
+		worker_poll(bed.worker[0], bed.now_ns); // one turn: what it does not end waits
+		most = gauge(sessions) > most ? gauge(sessions) : most;
+		while (bed_take(OUTSIDE, &(struct frame){0}))
+			;
+	}
+	bed_run();
+	assert_int_equal(bed_sum().mappings_created, 8 * turns_per_s * per_turn);
+	// timers are exact to two seconds; nothing may pile up on top of that
+	assert_in_range(
+		most, timeout_s * turns_per_s * per_turn, (timeout_s + 2) * turns_per_s * per_turn);
+}
+
+BED_MAIN(TEST(a_udp_service_has_its_timeout), TEST(expiry_keeps_up_with_a_flood),
 	TEST(outbound_packets_refresh_a_service_and_inbound_ones_do_not),
 	TEST(inbound_packets_refresh_by_policy_alone),
 	TEST(a_stranger_may_keep_such_a_mapping_alive),
