@@ -68,9 +68,9 @@ void check_hold_down(struct report *r, struct node *root, const struct cgn_confi
 	struct node *max = node_get(timeouts, "hold-down-max");
 	struct node *tcp = node_get(timeouts, "hold-down-tcp");
 
-	if (node_ok(max) && c->timeouts.hold_down_max < c->runtime.max_sessions)
+	if (node_ok(max) && c->timeouts.hold_down_max < c->runtime.max_sessions / 2)
 		node_warning(r, max,
-			"is less than max-sessions (%u): while more than %u ports would rest, the "
+			"is less than half of max-sessions (%u): while more than %u ports would rest, the "
 			"oldest are lent again early (RFC 6888 REQ-8)",
 			c->runtime.max_sessions, c->timeouts.hold_down_max);
 	if (node_ok(tcp) && c->timeouts.tcp_at_once)

@@ -271,8 +271,7 @@ static void write_rest(json_t *sections, const struct cgn_config *c)
 	put(s, "fragment", "%u", t->fragment);
 	put(s, "non-conformant", "%s", bool_name(t->non_conformant));
 	put_services(s, t);
-	put(s, "hold-down-max", "%u",
-		t->hold_down_max ? t->hold_down_max : c->runtime.max_sessions);
+	put(s, "hold-down-max", "%u", cgn_rests_max(c));
 	put(s, "hold-down-tcp", "%s", bool_name(!t->tcp_at_once));
 
 	s = json_object();

@@ -59,9 +59,7 @@ static uint32_t neighbours6_for(const struct cgn_config *config)
 
 static uint32_t rests_for(const struct cgn_config *config)
 {
-	const uint32_t n = config->timeouts.hold_down_max;
-
-	return share(n ? n : config->runtime.max_sessions, config->runtime.n_workers);
+	return share(cgn_rests_max(config), config->runtime.n_workers);
 }
 
 // Room for sessions of static mappings, of one worker.

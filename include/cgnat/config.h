@@ -173,7 +173,7 @@ struct cgn_timeouts {
 		fragment;
 	bool non_conformant; // values below the RFCs' minimum are allowed
 	bool tcp_at_once; // hold-down-tcp: false: TCP ports that were closed do not rest
-	uint32_t hold_down_max; // resting ports over all workers; 0: as many as max-sessions
+	uint32_t hold_down_max; // resting ports over all workers; 0: cgn_rests_max()'s default
 	struct cgn_service_timeout services[CGN_SERVICES_MAX]; // by protocol, then port
 	uint32_t n_services;
 };
@@ -222,5 +222,14 @@ struct cgn_config {
 	uint32_t icmp_errors_per_s; // per worker
 	uint32_t icmp_errors_per_host; // what a host may count on, per second
 };
+
+// Ports that may rest at a time. By default half as many as there may be sessions: a mapping lives 240 s
+// or more (but for what ICMP and services have been given shorter), and then rests for 120 s.
+static inline uint32_t cgn_rests_max(const struct cgn_config *c)
+{
+	const uint32_t n = c->timeouts.hold_down_max;
+
+	return n ? n : c->runtime.max_sessions / 2 + c->runtime.max_sessions % 2;
+}
 
 void cgn_config_free(struct cgn_config *config);

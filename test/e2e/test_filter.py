@@ -132,7 +132,7 @@ def test_check_names_what_would_change(lab, fleet, tmp_path):
         "policies[home-users].limits.mappings: 0 -> 5",
         "policies[home-users].limits.sessions-per-mapping: 0 -> 2",
         "timeouts.services: [] -> [tcp 22: 8000, udp 53: 10]",
-        "timeouts.hold-down-max: 65536 -> 100",
+        "timeouts.hold-down-max: 32768 -> 100",
         "timeouts.hold-down-tcp: true -> false",
         "tcp-mss-clamp: 0 -> 1400",
         "tcp-unsolicited-syn: drop -> icmp"}

@@ -182,7 +182,8 @@ static void assert_default_rest(const struct cgn_config *c)
 	assert_int_equal(c->timeouts.fragment, 2);
 	assert_false(c->timeouts.non_conformant);
 	assert_int_equal(c->timeouts.n_services, 0);
-	assert_int_equal(c->timeouts.hold_down_max, 0); // as many as max-sessions
+	assert_int_equal(c->timeouts.hold_down_max, 0);
+	assert_int_equal(cgn_rests_max(c), c->runtime.max_sessions / 2);
 	assert_false(c->timeouts.tcp_at_once);
 	assert_int_equal(c->tcp_mss_clamp, 0);
 	assert_false(c->tcp_unsolicited_icmp);
@@ -704,8 +705,8 @@ static void services_and_rests_below_the_rfcs_are_warnings(void **state)
 		"port 5353 is 120 s (RFC 4787 REQ-5a)",
 		"t:7:40: timeouts.services[1].timeout: 60 s is not conformant, the minimum for tcp "
 		"port 22 is 7440 s (RFC 5382 REQ-5)",
-		"t:9:18: timeouts.hold-down-max: is less than max-sessions (4000000): while more "
-		"than 100 ports would rest, the oldest are lent again early (RFC 6888 REQ-8)",
+		"t:9:18: timeouts.hold-down-max: is less than half of max-sessions (4000000): while "
+		"more than 100 ports would rest, the oldest are lent again early (RFC 6888 REQ-8)",
 		"t:9:38: timeouts.hold-down-tcp: TCP ports whose sessions were closed do not rest, "
 		"as RFC 6888 REQ-8 allows; a record of who held a port then needs exact times",
 	};

@@ -590,9 +590,7 @@ enum cgn_drop lease(struct customer *s, uint8_t protocol, uint32_t internal, uin
 
 static uint32_t rests_max(void)
 {
-	const uint32_t n = world.config->timeouts.hold_down_max;
-
-	return share(n ? n : world.config->runtime.max_sessions);
+	return share(cgn_rests_max(world.config));
 }
 
 void lease_end(struct mapping *m, bool rests)
