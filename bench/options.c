@@ -29,6 +29,8 @@ static _Noreturn void usage(int code)
 		"  --order random|sweep  how packets visit the mappings (random)\n"
 		"  --mappings N        mappings to fill in first, 1..20000000 (64512)\n"
 		"  --subscribers N     subscribers they belong to (mappings / 63)\n"
+		"  --block-size N      ports of a block; a subscriber has as many blocks as it needs (one)\n"
+		"  --pool-fill P       per cent of the pool that are lent in the end, 50..100 (about 85)\n"
 		"  --packet-size B     bytes on the wire, FCS included, 64..1518, or imix (64)\n"
 		"  --tcp               TCP instead of UDP\n"
 		"  --workers N         workers, each on its own lcore, 1..32 (1)\n"
@@ -94,6 +96,8 @@ enum {
 	O_ORDER,
 	O_MAPPINGS,
 	O_SUBSCRIBERS,
+	O_BLOCK_SIZE,
+	O_POOL_FILL,
 	O_SIZE,
 	O_TCP,
 	O_WORKERS,
@@ -120,6 +124,8 @@ static const struct option long_options[] = {
 	{"order", 1, NULL, O_ORDER},
 	{"mappings", 1, NULL, O_MAPPINGS},
 	{"subscribers", 1, NULL, O_SUBSCRIBERS},
+	{"block-size", 1, NULL, O_BLOCK_SIZE},
+	{"pool-fill", 1, NULL, O_POOL_FILL},
 	{"packet-size", 1, NULL, O_SIZE},
 	{"tcp", 0, NULL, O_TCP},
 	{"workers", 1, NULL, O_WORKERS},
@@ -158,6 +164,12 @@ static void parse_traffic(int c)
 	case O_SUBSCRIBERS:
 		opt.subscribers =
 			(uint32_t)number_parse("--subscribers", optarg, 1, SUBSCRIBERS_MAX);
+		break;
+	case O_BLOCK_SIZE:
+		opt.block_size = (uint32_t)number_parse("--block-size", optarg, 16, 16384);
+		break;
+	case O_POOL_FILL:
+		opt.pool_percent = (uint32_t)number_parse("--pool-fill", optarg, 50, 100);
 		break;
 	case O_SIZE:
 		opt.packet_size = !strcmp(optarg, "imix")
@@ -242,6 +254,18 @@ static void check(void)
 		fprintf(stderr,
 			"cgnat-bench: --subscribers: %u are too few, 16384 mappings each at most\n",
 			opt.subscribers);
+		exit(2);
+	}
+	if (opt.block_size & (opt.block_size - 1)) {
+		fprintf(stderr, "cgnat-bench: --block-size: %u is not a power of two\n",
+			opt.block_size);
+		exit(2);
+	}
+	if (opt.block_size &&
+		(opt.mappings / opt.subscribers + opt.block_size) / opt.block_size > BLOCKS_MAX) {
+		fprintf(stderr,
+			"cgnat-bench: --block-size: %u is too small, a subscriber has %u blocks at most\n",
+			opt.block_size, BLOCKS_MAX);
 		exit(2);
 	}
 	if (opt.mode != MODE_STEADY && opt.direction != DIRECTION_OUT) {

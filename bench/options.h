@@ -24,12 +24,16 @@ enum mode {
 	MODE_EXPIRE_ALL, // no packets: all run out
 };
 
+#define BLOCKS_MAX 64u // of a subscriber, as in the config
+
 struct options {
 	enum direction direction;
 	enum order order;
 	enum mode mode;
 	uint64_t mappings, packets; // packets: measure so many, 0 = for `seconds`
 	uint32_t subscribers, workers, burst;
+	uint32_t block_size; // 0: a subscriber has one block
+	uint32_t pool_percent; // of the blocks that are lent in the end; 0: about 85
 	uint32_t packet_size; // with FCS; 0 = IMIX
 	uint32_t ahead; // frames made before the clock starts
 	uint32_t expire_permille;

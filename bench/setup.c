@@ -64,22 +64,27 @@ static void make_config(struct cgn_config *c)
 	const uint32_t uneven = opt.workers > 1
 		? (uint32_t)(6 * sqrt((double)opt.subscribers / opt.workers) + 1) * opt.workers
 		: 0;
-	uint32_t block = 16, per_address, n_addresses;
+	uint32_t block = 16, blocks_per, per_address, n_addresses;
 
 	while (block < ports_per())
 		block *= 2;
-	per_address = 64512 / block;
+	block = opt.block_size ? opt.block_size : block;
+	blocks_per = (ports_per() + block - 1) / block;
+	per_address = 64512 / block / blocks_per;
 	// a little more than needed, and whole addresses for every worker
 	n_addresses = (opt.subscribers + uneven + per_address - 1) / per_address;
-	n_addresses = (n_addresses + n_addresses / 8 + opt.workers) / opt.workers * opt.workers +
-		opt.workers;
+	if (opt.pool_percent)
+		n_addresses = n_addresses * 100 / opt.pool_percent;
+	else
+		n_addresses += n_addresses / 8 + opt.workers;
+	n_addresses = (n_addresses + opt.workers - 1) / opt.workers * opt.workers;
 	pool_range = (struct cgn_address_range){POOL_FIRST, POOL_FIRST + n_addresses - 1};
 	pool = (struct cgn_pool){.name = "pool",
 		.ranges = &pool_range,
 		.n_ranges = 1,
 		.ports = {1024, 65535},
 		.block_size = (uint16_t)block,
-		.max_blocks = 1};
+		.max_blocks = (uint16_t)blocks_per};
 	policy = (struct cgn_policy){.name = "all",
 		.sources = &policy_source,
 		.n_sources = 1,

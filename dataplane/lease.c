@@ -3,6 +3,8 @@
 #include <time.h>
 #include "worker.h"
 
+#define RESTING_LOOK 2 // blocks looked at before the store of resting ports is asked
+
 // A deterministic pool has preset ports for its subscribers, and with them an address.
 static void find_preset(struct worker *w, struct subscriber *s)
 {
@@ -123,13 +125,29 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 static void lent_append(struct worker *w, struct subscriber *s, uint32_t block)
 {
 	const bool paired = w->blocks.block[block].address == s->paired;
-	uint32_t *link = &s->lent;
+	struct portblock *all = w->blocks.block;
+	uint32_t *link = &s->lent, order = 0;
 
+	for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++) { // most likely the last one
+		const uint32_t b = s->search[l4];
+
+		if (b != PORTBLOCK_NONE && (!paired || all[b].address == s->paired))
+			link = &s->search[l4];
+	}
 	// at most max-blocks; those of other addresses are behind, so that they drain first
-	while (*link != PORTBLOCK_NONE && !(paired && w->blocks.block[*link].address != s->paired))
-		link = &w->blocks.block[*link].next;
-	w->blocks.block[block].next = *link;
+	while (*link != PORTBLOCK_NONE && !(paired && all[*link].address != s->paired)) {
+		order = all[*link].order;
+		link = &all[*link].next;
+	}
+	all[block].next = *link;
 	*link = block;
+	all[block].order = ++order;
+	for (uint32_t b = all[block].next; b != PORTBLOCK_NONE; b = all[b].next)
+		all[b].order = ++order;
+	for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++) {
+		if (s->search[l4] != PORTBLOCK_NONE && all[s->search[l4]].order > all[block].order)
+			s->search[l4] = block;
+	}
 	w->blocks.block[block].lent_at = (uint32_t)(w->wall_offset_s + w->now_s);
 	memory_note(w, block, CGN_BLOCK_LENT, s->address);
 	if (s->n_lent++ == 0) {
@@ -168,7 +186,10 @@ static void preset_begin(struct worker *w, struct subscriber *s, uint32_t sub)
 		portblock_take_preset(&w->blocks, s->preset, sub, w->now_s);
 	}
 	b->next = s->lent;
+	b->order = 0;
 	s->lent = s->preset;
+	for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++)
+		s->search[l4] = PORTBLOCK_NONE;
 	b->lent_at = (uint32_t)(w->wall_offset_s + w->now_s);
 	memory_note(w, s->preset, CGN_BLOCK_LENT, s->address);
 	if (s->n_lent++ == 0) {
@@ -180,6 +201,10 @@ static void preset_begin(struct worker *w, struct subscriber *s, uint32_t sub)
 static void block_give(struct worker *w, struct subscriber *s, uint32_t block)
 {
 	list_unlink(w, &s->lent, block);
+	for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++) {
+		if (s->search[l4] == block)
+			s->search[l4] = PORTBLOCK_NONE;
+	}
 	if (--s->n_lent == 0)
 		w->subscribers.n_active--;
 	portblock_give(&w->blocks, block, w->now_s);
@@ -248,13 +273,13 @@ static bool preset_has_free(
 		portblock_has_free(&w->blocks, s->preset, l4);
 }
 
-// Does any port of this subscriber's rest? Blocks know, and they are at hand.
-static bool has_resting_ports(const struct worker *w, const struct subscriber *s)
+// May a port of this subscriber's rest? Blocks know, and the first ones are at hand.
+static bool may_have_resting_ports(const struct worker *w, const struct subscriber *s)
 {
 	if (s->n_resting || (s->preset != PORTBLOCK_NONE && w->blocks.block[s->preset].n_resting))
 		return true;
-	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
-		if (w->blocks.block[b].n_resting)
+	for (uint32_t b = s->lent, i = 0; b != PORTBLOCK_NONE; b = w->blocks.block[b].next, i++) {
+		if (w->blocks.block[b].n_resting || i == RESTING_LOOK)
 			return true;
 	}
 	return false;
@@ -269,7 +294,7 @@ static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint6
 	struct rest_port own;
 	const struct portblock *b;
 
-	if (!has_resting_ports(w, s) || !rest_find(&w->rests, rest_key, &own) ||
+	if (!may_have_resting_ports(w, s) || !rest_find(&w->rests, rest_key, &own) ||
 		(own.block != s->preset && preset_has_free(w, s, sub, l4)))
 		return false;
 	b = &w->blocks.block[own.block];
@@ -381,7 +406,8 @@ enum cgn_drop lease_take(
 		preset_begin(w, s, sub);
 	}
 	// preset ports first (RFC 7422 2.2), then the block first, so that later ones drain and go back (RFC 7768)
-	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
+	for (uint32_t b = lease_search(s, l4); b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
+		s->search[l4] = b;
 		port = portblock_port_take(&w->blocks, b, l4, &w->rng);
 		if (port >= 0) {
 			lease_fill(w, sub, b, (uint16_t)port, lease);
@@ -398,9 +424,23 @@ enum cgn_drop lease_take(
 	return CGN_DROP_COUNT;
 }
 
-static void port_free(struct worker *w, const struct rest_port *r)
+static void port_free(struct worker *w, uint32_t block, enum cgn_l4 l4, uint16_t port)
 {
-	portblock_port_free(&w->blocks, r->block, cgn_l4_of((uint8_t)(r->key >> 48)), r->port);
+	const struct portblock *b = &w->blocks.block[block];
+	uint32_t *search;
+
+	portblock_port_free(&w->blocks, block, l4, port);
+	if (b->state != PORTBLOCK_LENT)
+		return;
+	search = &w->subscribers.sub[b->sub].search[l4];
+	if (*search != block && *search != PORTBLOCK_NONE &&
+		b->order < w->blocks.block[*search].order)
+		*search = block;
+}
+
+static void rest_over(struct worker *w, const struct rest_port *r)
+{
+	port_free(w, r->block, cgn_l4_of((uint8_t)(r->key >> 48)), r->port);
 }
 
 void lease_give(
@@ -412,9 +452,9 @@ void lease_give(
 
 	portblock_port_rest(&w->blocks, block, l4);
 	if (!rests) {
-		portblock_port_free(&w->blocks, block, l4, ext_port);
+		port_free(w, block, l4, ext_port);
 	} else if (rest_put(&w->rests, REST_KEY(key, s->pool), block, ext_port, w->now_s, &early)) {
-		port_free(w, &early);
+		rest_over(w, &early);
 		w->counters.rests_cut_short++;
 	}
 	if (!portblock_used(&w->blocks.block[block]))
@@ -432,6 +472,8 @@ static void fetch_rests(const struct worker *w, const uint32_t *due, uint32_t n)
 		const struct rest_port *r = &w->rests.entry[due[i]];
 
 		portblock_prefetch_bits(&w->blocks, r->block, cgn_l4_of((uint8_t)(r->key >> 48)));
+		if (w->blocks.block[r->block].state == PORTBLOCK_LENT)
+			cgn_prefetch_w(&w->subscribers.sub[w->blocks.block[r->block].sub]);
 	}
 }
 
@@ -457,7 +499,7 @@ static uint32_t rests_end(struct worker *w, uint32_t hold_s, uint32_t max)
 	fetch_rests(w, due, n);
 	for (uint32_t i = 0; i < n; i++) {
 		rest_due(&w->rests, w->now_s, hold_s, &port);
-		port_free(w, &port);
+		rest_over(w, &port);
 	}
 	return n;
 }

@@ -30,6 +30,12 @@ static inline uint32_t lease_subscriber(
 // A record that lease_subscriber() made and that got no port: forgotten again.
 void lease_subscriber_drop(struct worker *w, uint32_t sub);
 
+// The lent block in which the next port will be looked for first; PORTBLOCK_NONE: there is none.
+static inline uint32_t lease_search(const struct subscriber *s, enum cgn_l4 l4)
+{
+	return s->search[l4] != PORTBLOCK_NONE ? s->search[l4] : s->lent;
+}
+
 // A port for an internal endpoint (flow key): its own resting one, else a random free one of the
 // subscriber's blocks, else of one more block, up to `max_blocks`. Works to the last free port.
 // Returns CGN_DROP_COUNT and fills *lease, or the reason why there is none.

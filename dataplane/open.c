@@ -6,6 +6,7 @@
 #include "frag.h"
 #include "handoff.h"
 #include "icmp.h"
+#include "lease.h"
 #include "path.h"
 #include "portless.h"
 #include "session.h"
@@ -259,10 +260,11 @@ static void fetch_outbound(struct worker *w, const struct batch *b, const uint16
 		if (is_translated(policy[i]))
 			subscriber[i] = subscriber_prefetch(&w->subscribers, hash[i]);
 	}
-	for (unsigned i = 0; i < n_open; i++) { // its first block
+	for (unsigned i = 0; i < n_open; i++) { // its block with a free port
 		block[i] = subscriber[i] == SUBSCRIBER_NONE
 			? PORTBLOCK_NONE
-			: w->subscribers.sub[subscriber[i]].lent;
+			: lease_search(&w->subscribers.sub[subscriber[i]],
+				  cgn_l4_of(b->pkt[at[i]].ip->proto));
 		if (block[i] != PORTBLOCK_NONE)
 			portblock_prefetch(&w->blocks, block[i]);
 	}

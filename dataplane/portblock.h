@@ -45,7 +45,11 @@ struct portblock {
 	uint32_t n_resting; // ports in hold-down, of the three number spaces together
 	uint32_t since_s; // lent or given back at
 	uint32_t next; // subscriber's list (lent or resting); the caller's to link
-	uint32_t rest_next, rest_prev; // resting blocks, oldest first
+	uint32_t rest_next; // resting blocks, oldest first
+	union {
+		uint32_t rest_prev; // RESTING
+		uint32_t order; // LENT: rises along the subscriber's list; the caller's
+	};
 	uint32_t bits; // index of its first word in portblocks.port_bits
 	uint32_t lent_at; // Unix time, s (until 2106); the caller's
 };

@@ -79,6 +79,7 @@ uint32_t subscriber_create(struct subscribers *s, uint32_t address, uint16_t poo
 		.paired = PORTBLOCK_NONE,
 		.preset = PORTBLOCK_NONE,
 		.lent = PORTBLOCK_NONE,
+		.search = {PORTBLOCK_NONE, PORTBLOCK_NONE, PORTBLOCK_NONE},
 		.resting = PORTBLOCK_NONE,
 	};
 	return sub;

@@ -9,6 +9,7 @@
 // Owner:  one per worker. Memory: 141 bytes per record, taken once in subscribers_init().
 #pragma once
 #include "cgnat/drop.h"
+#include "cgnat/types.h"
 #include "index.h"
 #include "token.h"
 #include <stdint.h>
@@ -24,9 +25,13 @@ struct subscriber {
 		resting; // lists of blocks, linked by portblock.next: preset, then oldest lent first
 	uint16_t n_lent, n_resting;
 	uint32_t n_mappings, n_sessions;
+	// Lent block from which on a free port is looked for: those before it have none. PORTBLOCK_NONE: the
+	// first.
+	uint32_t search[CGN_L4_COUNT];
 	struct token_bucket rate; // of new-sessions-per-second
 	uint64_t drops[CGN_SUBSCRIBER_DROP_COUNT];
 } __attribute__((aligned(CGN_CACHE_LINE)));
+_Static_assert(sizeof(struct subscriber) == 2 * CGN_CACHE_LINE, "there may be a million of them");
 
 struct subscribers {
 	struct subscriber *sub; // address and pool are valid where used

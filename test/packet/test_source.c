@@ -182,8 +182,10 @@ static unsigned none_found(struct worker *w, struct rte_mbuf **m, unsigned n, ui
 // Which path a packet takes must not decide about it
 static void a_session_is_the_same_when_it_was_hard_to_find(void **state)
 {
+	static struct fast blind; // as long as the bed
 	struct endpoint a, b, x, t;
 
+	blind = (struct fast){none_found, fast_base.opened};
 	BED();
 	x = source_of(pass_out(udp(at(ALICE, 5000), at(S1, 53))));
 	pass_out(udp(at(ALICE, 5000), at(S2, 53))); // a further one
@@ -191,7 +193,7 @@ static void a_session_is_the_same_when_it_was_hard_to_find(void **state)
 	b = source_of(pass_out(udp(at(BOB, 6000), at(S1, 53))));
 	a = source_of(hairpin(udp(at(ALICE, 5001), b)));
 	hairpin(udp(at(BOB, 6000), a));
-	bed.worker[0]->fast = none_found;
+	bed.worker[0]->fast = &blind;
 	for (unsigned i = 0; i < 2; i++) {
 		assert_endpoint(source_of(pass_out(udp(at(ALICE, 5000), at(S1, 53)))), x);
 		assert_endpoint(source_of(pass_out(udp(at(ALICE, 5000), at(S2, 53)))), x);
