@@ -185,7 +185,8 @@ static void a_session_is_the_same_when_it_was_hard_to_find(void **state)
 	static struct fast blind; // as long as the bed
 	struct endpoint a, b, x, t;
 
-	blind = (struct fast){none_found, fast_base.opened};
+	blind = fast_base;
+	blind.frames = none_found;
 	BED();
 	x = source_of(pass_out(udp(at(ALICE, 5000), at(S1, 53))));
 	pass_out(udp(at(ALICE, 5000), at(S2, 53))); // a further one
