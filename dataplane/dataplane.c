@@ -14,7 +14,6 @@
 #include "cgnat/log.h"
 #include "claims.h"
 #include "eal.h"
-#include "handoff.h"
 #include "nic.h"
 #include "numa.h"
 #include "snapshot.h"
@@ -43,7 +42,10 @@ struct cgn_dataplane {
 	struct rte_ring *ring_in[CGN_WORKERS_MAX][CGN_WORKERS_MAX]; // the same, transposed
 	struct rte_ring *walk_ring[CGN_WORKERS_MAX];
 	struct claims *claims; // NULL with one worker
+	// workers read it every turn: no line of it may be written for anything else
+	char before_stop[CGN_CACHE_LINE];
 	atomic_bool stop;
+	char after_stop[CGN_CACHE_LINE];
 	bool running;
 	uint32_t n_walks;
 	struct cgn_walk *zombies; // ended; their workers have not let go yet
@@ -350,11 +352,6 @@ int cgn_dataplane_start(const struct cgn_config *config, const struct cgn_block_
 		return rc;
 	}
 	nodes_find(dp);
-	rc = handoff_setup();
-	if (rc) {
-		snprintf(err, err_size, "no room in packet buffers for the hand-off label");
-		goto err_stop;
-	}
 	rc = nics_probe(dp, err, err_size);
 	if (rc)
 		goto err_stop;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "handoff.h"
-#include <errno.h>
-#include <rte_mbuf_dyn.h>
+#include <arpa/inet.h>
+#include <string.h>
 #include "arp.h"
 #include "forward.h"
 #include "frag.h"
@@ -9,32 +9,45 @@
 #include "path.h"
 #include "worker.h"
 
-int handoff_offset = -1;
+// An entry of a ring is the address of a buffer, of which user space has 48 bits, and above it what
+// to do with it. So the sender need not touch the buffer, nor the receiver before its time.
+#define ADDRESS_BITS 48
+#define ADDRESS_MASK ((1ull << ADDRESS_BITS) - 1)
+_Static_assert(sizeof(void *) == 8 && CGN_INTERFACES_MAX <= 32, "the label fits, and `seen`");
 
-int handoff_setup(void)
+#define AHEAD 8 // frames whose headers are fetched in advance
+
+#define LABEL(kind, ifc) ((uint32_t)(kind) << 8 | (ifc))
+
+static inline void *entry_of(struct rte_mbuf *m, uint32_t label)
 {
-	static const struct rte_mbuf_dynfield field = {
-		.name = "cgnat_handoff",
-		.size = sizeof(uint32_t),
-		.align = __alignof__(uint32_t),
-	};
-
-	if (handoff_offset < 0)
-		handoff_offset = rte_mbuf_dynfield_register(&field);
-	return handoff_offset < 0 ? -EINVAL : 0;
+	return (void *)((uintptr_t)m | (uintptr_t)label << ADDRESS_BITS);
 }
 
-static uint32_t *label_of(struct rte_mbuf *m)
+static inline struct rte_mbuf *mbuf_of(void *entry)
 {
-	return RTE_MBUF_DYNFIELD(m, handoff_offset, uint32_t *);
+	return (struct rte_mbuf *)((uintptr_t)entry & ADDRESS_MASK);
+}
+
+static inline uint32_t label_of(void *entry)
+{
+	return (uint32_t)((uintptr_t)entry >> ADDRESS_BITS);
 }
 
 // A copy is in no packet count: it may be lost.
-static bool is_copy(struct rte_mbuf *m)
+static bool is_copy(uint32_t label)
 {
-	const uint32_t kind = *label_of(m) & 0xff;
+	return label >> 8 == HANDOFF_ARP || label >> 8 == HANDOFF_ND;
+}
 
-	return kind == HANDOFF_ARP || kind == HANDOFF_ND;
+static void drop(struct worker *w, void *entry, enum cgn_drop reason)
+{
+	const uint32_t label = label_of(entry);
+
+	if (is_copy(label))
+		rte_pktmbuf_free(mbuf_of(entry));
+	else
+		worker_drop(w, mbuf_of(entry), reason, (uint8_t)label);
 }
 
 static void flush_one(struct worker *w, uint32_t to)
@@ -42,30 +55,77 @@ static void flush_one(struct worker *w, uint32_t to)
 	unsigned n = w->n_out[to], took;
 
 	w->n_out[to] = 0;
-	took = rte_ring_sp_enqueue_burst(w->ring_out[to], (void **)w->out[to], n, NULL);
-	for (unsigned i = took; i < n; i++) {
-		struct rte_mbuf *m = w->out[to][i];
+	took = rte_ring_sp_enqueue_burst(w->ring_out[to], w->out[to], n, NULL);
+	for (unsigned i = took; i < n; i++)
+		drop(w, w->out[to][i], CGN_DROP_HANDOFF_FULL);
+}
 
-		if (is_copy(m))
-			rte_pktmbuf_free(m);
-		else
-			worker_drop(w, m, CGN_DROP_HANDOFF_FULL, (uint8_t)(*label_of(m) >> 8));
-	}
+static inline void put(struct worker *w, uint32_t to, void *entry)
+{
+	const uint16_t n = w->n_out[to];
+
+	w->out[to][n] = entry;
+	w->n_out[to] = (uint16_t)(n + 1);
+	if (cgn_unlikely(n + 1 == BURST_MAX))
+		flush_one(w, to);
 }
 
 void handoff_push(
 	struct worker *w, uint32_t to, struct rte_mbuf *m, enum handoff_kind kind, uint8_t ifc)
 {
-	*label_of(m) = (uint32_t)kind | (uint32_t)ifc << 8;
+	const uint32_t label = LABEL(kind, ifc);
+
 	if (kind == HANDOFF_TRANSMIT)
 		w->counters.tx_handoffs++;
-	else if (!is_copy(m)) {
+	else if (!is_copy(label)) {
 		w->counters.handoffs++;
 		w->counters.interfaces[ifc].handoffs += kind == HANDOFF_PACKET;
 	}
-	w->out[to][w->n_out[to]++] = m;
-	if (w->n_out[to] == BURST_MAX)
-		flush_one(w, to);
+	put(w, to, entry_of(m, label));
+}
+
+// The owner of a frame; this worker for what is not as usual.
+static inline uint32_t owner_of(
+	const struct worker *w, const struct worker_port *port, struct rte_mbuf *m, bool inbound)
+{
+	const uint8_t *l2 = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct ipv4 *ip = (const struct ipv4 *)(l2 + port->l2_len);
+	uint32_t owner;
+
+	if (m->data_len < port->l2_len + sizeof(*ip) ||
+		memcmp(l2 + 12, port->l2_tail, port->l2_len - 12u) || ip->ver_ihl != 0x45 ||
+		ip->frag & htons(IPV4_FRAG_MASK) ||
+		(ip->proto != CGN_PROTO_TCP && ip->proto != CGN_PROTO_UDP))
+		return w->id;
+	if (!inbound)
+		return steer_internal(w->snapshot, ntohl(ip->src));
+	owner = w->snapshot->inbound[steer_index(ntohl(ip->dst))];
+	return owner == SNAPSHOT_ASK ? w->id : owner;
+}
+
+unsigned handoff_early(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc, bool inbound)
+{
+	struct worker_port *port = &w->port[ifc];
+	unsigned n_left = 0, n_gone;
+
+	for (unsigned i = 0; i < n && i < AHEAD; i++)
+		__builtin_prefetch(rte_pktmbuf_mtod(m[i], void *));
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t owner;
+
+		if (i + AHEAD < n)
+			__builtin_prefetch(rte_pktmbuf_mtod(m[i + AHEAD], void *));
+		owner = owner_of(w, port, m[i], inbound);
+		if (owner == w->id)
+			m[n_left++] = m[i];
+		else
+			put(w, owner, entry_of(m[i], LABEL(HANDOFF_PACKET, ifc)));
+	}
+	n_gone = n - n_left;
+	w->counters.handoffs += n_gone;
+	w->counters.interfaces[ifc].handoffs += n_gone;
+	port->foreign = n_gone * 8 > n;
+	return n_left;
 }
 
 void handoff_share(struct worker *w, struct rte_mbuf *m, enum handoff_kind kind, uint8_t ifc)
@@ -87,58 +147,73 @@ void handoff_flush(struct worker *w)
 	}
 }
 
+static void receive_other(struct worker *w, void *entry)
+{
+	struct rte_mbuf *m = mbuf_of(entry);
+	const uint8_t ifc = (uint8_t)label_of(entry);
+	const enum handoff_kind kind = (enum handoff_kind)(label_of(entry) >> 8);
+
+	switch (kind) {
+	case HANDOFF_PACKET:
+		break;
+	case HANDOFF_HAIRPIN:
+		path_hairpin(w, m, ifc);
+		break;
+	case HANDOFF_FRAGMENT:
+	case HANDOFF_HAIRPIN_FRAGMENT:
+		frag_receive(w, m, ifc, kind == HANDOFF_HAIRPIN_FRAGMENT);
+		break;
+	case HANDOFF_TRANSMIT:
+		forward_transmit(w, ifc, m);
+		break;
+	case HANDOFF_ARP:
+		arp_receive(w, m, ifc, true);
+		rte_pktmbuf_free(m);
+		break;
+	case HANDOFF_ND:
+		nd_receive(w, m, ifc, true);
+		rte_pktmbuf_free(m);
+		break;
+	}
+}
+
 unsigned handoff_receive(struct worker *w, uint32_t from, bool *full)
 {
-	struct rte_mbuf *m[BURST_MAX], *run[BURST_MAX];
-	unsigned n_run = 0, waiting, n;
+	struct rte_mbuf *m[BATCH_MAX];
+	void *entry[BATCH_MAX];
+	uint32_t seen = 0, others = 0; // bit per interface
+	unsigned waiting, n;
 
-	n = rte_ring_sc_dequeue_burst(w->ring_in[from], (void **)m, BURST_MAX, &waiting);
+	n = rte_ring_sc_dequeue_burst(w->ring_in[from], entry, BATCH_MAX, &waiting);
 	*full = *full || waiting >= BATCH_MAX;
-
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t label = *label_of(m[i]);
-		uint8_t ifc = (uint8_t)(label >> 8);
+		const uint32_t label = label_of(entry[i]);
 
-		switch ((enum handoff_kind)(label & 0xff)) {
-		case HANDOFF_PACKET:
-			// packets of one interface in a row go on as one batch
-			run[n_run++] = m[i];
-			if (i + 1 == n || *label_of(m[i + 1]) != label) {
-				path_frames(w, run, n_run, ifc, true);
-				n_run = 0;
-			}
-			break;
-		case HANDOFF_HAIRPIN:
-			path_hairpin(w, m[i], ifc);
-			break;
-		case HANDOFF_FRAGMENT:
-		case HANDOFF_HAIRPIN_FRAGMENT:
-			frag_receive(w, m[i], ifc, (label & 0xff) == HANDOFF_HAIRPIN_FRAGMENT);
-			break;
-		case HANDOFF_TRANSMIT:
-			forward_transmit(w, ifc, m[i]);
-			break;
-		case HANDOFF_ARP:
-			arp_receive(w, m[i], ifc, true);
-			rte_pktmbuf_free(m[i]);
-			break;
-		case HANDOFF_ND:
-			nd_receive(w, m[i], ifc, true);
-			rte_pktmbuf_free(m[i]);
-			break;
-		}
+		__builtin_prefetch(mbuf_of(entry[i]));
+		if (cgn_likely(label < LABEL(HANDOFF_PACKET + 1, 0)))
+			seen |= 1u << label;
+		else
+			others++;
 	}
+	for (; seen; seen &= seen - 1) { // the packets of one interface go on as one batch
+		const uint32_t ifc = (uint32_t)__builtin_ctz(seen);
+		unsigned n_run = 0;
+
+		for (unsigned i = 0; i < n; i++) {
+			m[n_run] = mbuf_of(entry[i]);
+			n_run += label_of(entry[i]) == LABEL(HANDOFF_PACKET, ifc);
+		}
+		path_frames(w, m, n_run, (uint8_t)ifc, true);
+	}
+	for (unsigned i = 0; others && i < n; i++)
+		receive_other(w, entry[i]);
 	return n;
 }
 
 void handoff_drop_all(struct worker *w, uint32_t from)
 {
-	struct rte_mbuf *m;
+	void *entry;
 
-	while (rte_ring_sc_dequeue(w->ring_in[from], (void **)&m) == 0) {
-		if (is_copy(m))
-			rte_pktmbuf_free(m);
-		else
-			worker_drop(w, m, CGN_DROP_STOPPED, (uint8_t)(*label_of(m) >> 8));
-	}
+	while (rte_ring_sc_dequeue(w->ring_in[from], &entry) == 0)
+		drop(w, entry, CGN_DROP_STOPPED);
 }

@@ -5,6 +5,7 @@
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <rte_mbuf.h>
 #include "batch.h"
 
 struct worker;
@@ -19,9 +20,11 @@ enum handoff_kind {
 	HANDOFF_ND, // likewise, IPv6
 };
 
-// Offset in the mbuf of the word that says what a packet in a ring is. Registered once.
-extern int handoff_offset;
-int handoff_setup(void); // 0 or -errno
+// Of the frames that came in by `ifc`, hands those on that are plainly another worker's, before anybody
+// else looks at them: whole TCP and UDP packets to an address with one owner. What is not as usual stays,
+// too. Returns how many stay, at the front of m, in their order.
+unsigned handoff_early(
+	struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc, bool inbound);
 
 // Hands m to worker `to`: it waits in w->out[to] until handoff_flush(). Counts it.
 void handoff_push(
@@ -33,7 +36,7 @@ void handoff_share(struct worker *w, struct rte_mbuf *m, enum handoff_kind kind,
 // Puts what waits into the rings; what does not fit is dropped (HANDOFF_FULL).
 void handoff_flush(struct worker *w);
 
-// Takes up to BURST_MAX packets that worker `from` handed over and does what they want.
+// Takes up to BATCH_MAX packets that worker `from` handed over and does what they want.
 // Returns how many; *full is set when as many as make a full burst of a device still wait.
 unsigned handoff_receive(struct worker *w, uint32_t from, bool *full);
 

@@ -239,6 +239,14 @@ void path_frames(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc,
 {
 	const bool inbound = w->snapshot->interface[ifc].role == CGN_EXTERNAL;
 
+	const uint64_t *handoffs = &w->counters.interfaces[ifc].handoffs, before = *handoffs;
+	const unsigned n_all = n;
+
+	if (cgn_unlikely(w->port[ifc].foreign) && !owned) {
+		n = handoff_early(w, m, n, ifc, inbound);
+		if (!n)
+			return;
+	}
 	w->batch.n = w->batch.n_missed = 0;
 	overload_burst(&w->overload, n);
 	if (cgn_likely(w->fast)) {
@@ -257,6 +265,8 @@ void path_frames(struct worker *w, struct rte_mbuf **m, unsigned n, uint8_t ifc,
 		path_inbound(w, &w->batch, owned);
 	else
 		path_outbound(w, &w->batch, owned);
+	if (cgn_unlikely((*handoffs - before) * 4 > n_all))
+		w->port[ifc].foreign = true;
 	stage_mark(w, STAGE_ODD);
 }
 

@@ -54,6 +54,7 @@ struct worker_port {
 	uint8_t mac[6];
 	uint8_t l2_len; // 14, or 18 with a VLAN tag
 	uint8_t l2_tail[6]; // what follows the two MAC addresses: [802.1Q tag,] ethertype
+	bool foreign; // much of what comes in here is other workers': handoff_early()
 	uint16_t n_tx;
 	struct rte_mbuf *txbuf[WORKER_TX_MAX];
 };
@@ -124,7 +125,7 @@ struct worker {
 
 	// hand-off: ring[from][to], single producer, single consumer; NULL where from = to
 	struct rte_ring **ring_out, **ring_in; // by peer
-	struct rte_mbuf *out[CGN_WORKERS_MAX][BURST_MAX];
+	void *out[CGN_WORKERS_MAX][BURST_MAX]; // as they stand in the rings
 	uint16_t n_out[CGN_WORKERS_MAX];
 
 	struct rte_ring *walk_ring; // control: w, worker: r: new walks

@@ -8,7 +8,6 @@
 #include <rte_ring.h>
 #include "../../control/config.h"
 #include "claims.h"
-#include "handoff.h"
 #include "leaks.h"
 #include "snapshot.h"
 #include "walk.h"
@@ -761,7 +760,7 @@ bool bed_begin(void)
 	static char *argv[] = {"bed", "--no-huge", "--no-shconf", "-m", "512", "--no-pci",
 		"--no-telemetry", "--lcores=0@0", "--iova-mode=va", "--log-level=error"};
 
-	if (rte_eal_init(sizeof(argv) / sizeof(*argv), argv) < 0 || handoff_setup()) {
+	if (rte_eal_init(sizeof(argv) / sizeof(*argv), argv) < 0) {
 		fprintf(stderr, "DPDK does not start\n");
 		return false;
 	}
