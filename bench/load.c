@@ -7,6 +7,7 @@
 #include <rte_cycles.h>
 #include <rte_prefetch.h>
 #include "dataplane/path.h"
+#include "pace.h"
 #include "policies.h"
 
 #define REMOTE 0xc6336401u // 198.51.100.1
@@ -15,7 +16,6 @@
 #define HAIRPIN_STEP 1 // a mapping talks to that of the next subscriber
 #define STEP 2654435761u // a prime: an order far from the subscribers' own
 #define ARP_NS 5000000000ull
-#define RING 1024 // descriptors of the card that a paced load imagines
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -41,26 +41,30 @@ static uint64_t spread(uint64_t i, uint64_t n)
 	return (uint64_t)(((u128)i * STEP) % n);
 }
 
+static uint64_t next_new(struct load *l)
+{
+	const uint64_t at = l->fill_at++;
+
+	return at < l->fill_first
+		? spread(at, l->fill_first)
+		: l->fill_first + spread(at - l->fill_first, l->n - l->fill_first);
+}
+
 static uint64_t next_mapping(struct load *l)
 {
-	uint64_t at;
-
 	switch (l->phase) {
 	case LOAD_FILL:
 	case LOAD_HAIRPIN_FILL:
-		at = l->fill_at++;
-		return at < l->fill_first
-			? spread(at, l->fill_first)
-			: l->fill_first + spread(at - l->fill_first, l->n - l->fill_first);
+		return next_new(l);
 	case LOAD_LIVE:
 		l->sweep = l->sweep + 1 < l->n / 2 ? l->sweep + 1 : 0;
 		return opt.order == ORDER_SWEEP ? l->sweep : spread(l->sweep, l->n / 2);
 	default:
 		if (opt.order == ORDER_SWEEP) {
-			l->sweep = l->sweep + 1 < l->n ? l->sweep + 1 : 0;
+			l->sweep = l->sweep + 1 < l->n_live ? l->sweep + 1 : 0;
 			return l->sweep;
 		}
-		return (uint64_t)(((u128)next_random(l) * l->n) >> 64);
+		return (uint64_t)(((u128)next_random(l) * l->n_live) >> 64);
 	}
 }
 
@@ -169,7 +173,6 @@ static void prepare_side(struct load *l, enum side side, uint32_t n)
 
 		ends_in(l, k[i], side, &ends);
 		frame_make(l->ready[side][i], next_size(l), opt.tcp, tcp_flags, k[i], 0, &ends);
-		l->ready[side][i]->hash.usr = (uint32_t)side << 16 | i;
 	}
 	for (uint32_t i = 0; opt.cold && i < n; i++) {
 		const uint8_t *f = rte_pktmbuf_mtod(l->ready[side][i], const uint8_t *);
@@ -179,6 +182,19 @@ static void prepare_side(struct load *l, enum side side, uint32_t n)
 	}
 	l->n_ready[side] = n;
 	l->received += n;
+}
+
+struct rte_mbuf *load_frame(struct load *l, enum side side, bool fresh, uint64_t stamp)
+{
+	const uint64_t k = fresh ? next_new(l) : next_mapping(l);
+	struct frame_ends ends;
+	struct rte_mbuf *m;
+
+	if (!take_buffers(l, &m, 1))
+		return NULL;
+	ends_in(l, k, side, &ends);
+	frame_make(m, next_size(l), opt.tcp, fresh ? TCP_SYN : TCP_ACK, (uint32_t)k, stamp, &ends);
+	return m;
 }
 
 static void answer_arp(struct load *l, uint8_t ifc, uint32_t address)
@@ -192,7 +208,7 @@ static void answer_arp(struct load *l, uint8_t ifc, uint32_t address)
 }
 
 // The next hops answer long before they are asked (NEIGH_FRESH_S).
-static void keep_neighbours(struct load *l)
+void load_keep_neighbours(struct load *l)
 {
 	if (l->clock_ns < l->arp_ns)
 		return;
@@ -205,7 +221,7 @@ uint32_t load_prepare(struct load *l)
 {
 	uint32_t half = opt.ahead / 2 - opt.ahead / 2 % opt.burst;
 
-	keep_neighbours(l);
+	load_keep_neighbours(l);
 	l->n_ready[0] = l->n_ready[1] = l->at[0] = l->at[1] = 0;
 	if (l->phase == LOAD_FILL || l->phase == LOAD_HAIRPIN_FILL) {
 		uint64_t n = l->fill_end - l->fill_at;
@@ -225,35 +241,6 @@ uint32_t load_prepare(struct load *l)
 
 // ---- run
 
-static uint64_t run_clock(const struct load *l)
-{
-	return l->run_tsc + (rte_rdtsc() - l->begin_tsc);
-}
-
-// How many frames have arrived that the worker did not take yet; notes when they did.
-static uint32_t arrivals(struct load *l, enum side side, uint32_t max)
-{
-	const double now = (double)run_clock(l);
-	double due = (now - l->next_tsc[side]) / l->interval_tsc;
-	uint32_t n;
-
-	if (due < 0)
-		return 0;
-	if (due > RING) {
-		const uint64_t lost = (uint64_t)due - RING;
-
-		l->missed += lost;
-		l->next_tsc[side] += (double)lost * l->interval_tsc;
-		due -= (double)lost;
-	}
-	n = (uint32_t)due + 1 < max ? (uint32_t)due + 1 : max;
-	for (uint32_t i = 0; i < n; i++) {
-		l->arrived_tsc[side][l->at[side] + i] = (uint64_t)l->next_tsc[side];
-		l->next_tsc[side] += l->interval_tsc;
-	}
-	return n;
-}
-
 // One burst per turn and interface, however often the worker asks.
 static uint16_t give(struct load *l, struct rte_mbuf **m, uint16_t n, enum side side)
 {
@@ -261,8 +248,6 @@ static uint16_t give(struct load *l, struct rte_mbuf **m, uint16_t n, enum side 
 
 	got = got < n ? got : n;
 	got = got < l->left[side] ? got : l->left[side];
-	if (cgn_unlikely(l->paced) && got)
-		got = arrivals(l, side, got);
 	memcpy(m, l->ready[side] + l->at[side], got * sizeof(*m));
 	l->at[side] += got;
 	l->left[side] -= got;
@@ -287,12 +272,6 @@ static uint16_t take(struct load *l, struct rte_mbuf **m, uint16_t n, enum side 
 		n = (uint16_t)(DONE_MAX - at);
 	memcpy(l->done[side] + at, m, n * sizeof(*m));
 	l->n_done[side] = at + n;
-	if (cgn_unlikely(l->paced)) {
-		const uint64_t now = run_clock(l);
-
-		for (uint16_t i = 0; i < n; i++)
-			l->done_tsc[side][at + i] = now;
-	}
 	return n;
 }
 
@@ -304,6 +283,18 @@ uint16_t load_tx_internal(void *ctx, struct rte_mbuf **m, uint16_t n)
 uint16_t load_tx_external(void *ctx, struct rte_mbuf **m, uint16_t n)
 {
 	return take(ctx, m, n, SIDE_EXTERNAL);
+}
+
+void load_ports(struct load *l)
+{
+	struct worker_port *port = l->worker->port;
+
+	port[SIDE_INTERNAL].rx = load_rx_internal;
+	port[SIDE_INTERNAL].tx = load_tx_internal;
+	port[SIDE_EXTERNAL].rx = load_rx_external;
+	port[SIDE_EXTERNAL].tx = load_tx_external;
+	for (unsigned side = 0; side < SIDES; side++)
+		port[side].rx_ctx = port[side].tx_ctx = l;
 }
 
 uint64_t load_run(struct load *l)
@@ -326,32 +317,24 @@ uint64_t load_run(struct load *l)
 
 // ---- verify
 
-static void note_latency(struct load *l, enum side side, uint32_t i)
-{
-	const uint32_t tag = l->done[side][i]->hash.usr;
-	const uint64_t arrived = l->arrived_tsc[tag >> 16 & 1][tag % AHEAD_MAX];
-	const uint64_t ns = (uint64_t)((double)(l->done_tsc[side][i] - arrived) * l->ns_per_tsc);
-
-	l->latency[ns < LATENCY_NS_MAX ? ns : LATENCY_NS_MAX - 1]++;
-}
-
 static void verify_one(struct load *l, const struct frame *f, enum side side)
 {
 	const uint32_t k = frame_mapping(f);
 	struct frame_ends ends;
 
-	l->returned++;
 	if (k >= l->n) {
 		l->wrong++;
 		return;
 	}
-	if (l->phase == LOAD_FILL && side == SIDE_EXTERNAL && !l->external[k].known)
+	l->returned += l->phase == LOAD_FILL || k < l->n_live;
+	if ((l->phase == LOAD_FILL || k >= l->n_live) && side == SIDE_EXTERNAL &&
+		!l->external[k].known)
 		l->external[k] = (struct external){f->ip.src, f->udp.sport, true};
 	ends_out(l, k, side, &ends);
 	l->wrong += !l->external[k].known || !frame_right(f, &ends);
 }
 
-static void give_back(struct load *l, struct rte_mbuf **m, uint32_t n)
+void load_give_back(struct load *l, struct rte_mbuf **m, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		if (l->n_spare < 2 * AHEAD_MAX)
@@ -378,10 +361,11 @@ void load_verify(struct load *l)
 			if (f->ethertype == htons(0x0806))
 				continue; // what a worker asks for itself
 			verify_one(l, f, (enum side)side);
-			if (l->paced)
-				note_latency(l, (enum side)side, i);
+			if (l->pace)
+				pace_note(l->pace, frame_mapping(f), frame_stamp(f),
+					l->done_tsc[side][i]);
 		}
-		give_back(l, l->done[side], n);
+		load_give_back(l, l->done[side], n);
 		l->n_done[side] = 0;
 	}
 }
@@ -417,7 +401,7 @@ double load_overhead(struct load *l)
 		if ((double)(now - begin) / n < best)
 			best = (double)(now - begin) / n;
 		for (unsigned side = 0; side < SIDES; side++) {
-			give_back(l, l->done[side], l->n_done[side]);
+			load_give_back(l, l->done[side], l->n_done[side]);
 			l->n_done[side] = 0;
 		}
 		l->received -= n;

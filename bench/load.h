@@ -5,7 +5,7 @@
 //                  copy of pointers, and so is a transmit
 //   load_verify    checks every frame that came out, and takes the buffers back
 // So making and checking disturb the caches once per round instead of once per burst, and no clock
-// is read inside (but once per turn, as the daemon does).
+// is read inside (but once per turn, as the daemon does). pace.h is another way to run it.
 //
 // Mapping k of a worker belongs to subscriber sub[k / ports_per], port first + k % ports_per.
 #pragma once
@@ -17,6 +17,8 @@
 
 #define LATENCY_NS_MAX 1000000u // histogram of 1 ns steps; longer ones count as this
 #define DONE_MAX (2 * AHEAD_MAX + 1024) // frames out in a round, and what workers say themselves
+
+struct pace; // pace.h
 
 struct external {
 	be32_t addr;
@@ -35,6 +37,7 @@ struct load {
 	uint32_t *sub; // internal addresses, host order
 	uint32_t n_subs, ports_per;
 	uint64_t n; // mappings of this worker
+	uint64_t n_live; // of these are visited when all is filled in
 	uint32_t gateway[SIDES]; // next hops, host order
 	struct external *external; // per mapping, learned while filling
 	uint64_t rnd, sweep;
@@ -63,12 +66,8 @@ struct load {
 	uint64_t turn_ns; // 0: the clock goes with the TSC; else so much per turn
 	double ns_per_tsc;
 
-	// paced: a frame is received once it has arrived
-	bool paced;
-	double interval_tsc, next_tsc[SIDES]; // on the clock of run_tsc
-	uint64_t arrived_tsc[SIDES][AHEAD_MAX], done_tsc[SIDES][DONE_MAX];
-	uint64_t missed; // arrived when the card's ring would have been full
-	uint32_t *latency; // histogram
+	struct pace *pace; // pace.h has the ports
+	uint64_t done_tsc[SIDES][DONE_MAX]; // only then
 
 	uint64_t received, returned, wrong;
 };
@@ -79,6 +78,13 @@ void load_init(struct load *l, uint32_t id, uint32_t ports_per);
 uint32_t load_prepare(struct load *l); // frames of the round
 uint64_t load_run(struct load *l); // TSC clocks it took
 void load_verify(struct load *l);
+
+// A frame of some mapping, or a `fresh` one of a mapping that is not there yet, that comes in on
+// `side`. NULL: no buffers.
+struct rte_mbuf *load_frame(struct load *l, enum side side, bool fresh, uint64_t stamp);
+void load_give_back(struct load *l, struct rte_mbuf **m, uint32_t n);
+void load_keep_neighbours(struct load *l);
+void load_ports(struct load *l); // makes the worker receive from here, and send to here
 
 // A round for which nobody wants the time.
 void load_round(struct load *l);

@@ -8,6 +8,7 @@
 #include <rte_malloc.h>
 #include "events.h"
 #include "own.h"
+#include "pace.h"
 #include "setup.h"
 
 #define FORWARD_SHARE 0.75 // of the time; the latency has the rest
@@ -16,6 +17,7 @@
 #define EXPIRE_SPAN_S 298 // mappings of --expire were last used over so long a time
 #define PACKETS_TURN_NS 10240 // --packets: a turn of the worker's clock
 #define EXPIRE_ALL_S_MAX 120
+#define WARM_S 0.005 // of a paced load, before it counts
 #define SWITCH_NS 1000 // a context switch takes more
 
 static pthread_barrier_t barrier;
@@ -280,53 +282,88 @@ static uint32_t quantile(const uint32_t *histogram, uint32_t size, uint64_t n, d
 	return size - 1;
 }
 
-static void latency_of(struct result *r, const uint32_t *histogram)
+static void latency_of(struct result *r, const struct pace *p)
 {
 	static const double share[3] = {0.5, 0.99, 0.999};
 
 	for (uint32_t i = 0; i < LATENCY_NS_MAX; i++)
-		r->latency_packets += histogram[i];
+		r->latency_packets += p->histogram[i];
 	for (unsigned i = 0; i < 3; i++)
 		r->latency_ns[i] =
-			quantile(histogram, LATENCY_NS_MAX, r->latency_packets, share[i]);
+			quantile(p->histogram, LATENCY_NS_MAX, r->latency_packets, share[i]);
+	r->latency_ns_max = p->longest_ns;
+	r->latency_discarded = p->n_discarded;
+	r->established = p->sum[0];
+	r->fresh = p->sum[1];
+	r->paced_s = (double)p->sum_tsc / (double)rte_get_tsc_hz();
 }
 
 static void measure_latency(struct meter *m)
 {
-	const uint64_t begin = rte_rdtsc(), wall = tsc_of(opt.seconds * (1 - FORWARD_SHARE));
-	const double hz = (double)rte_get_tsc_hz(), sides = opt.direction == DIRECTION_MIX ? 2 : 1;
+	const uint64_t wall = tsc_of(opt.seconds * (1 - FORWARD_SHARE));
+	const double hz = (double)rte_get_tsc_hz();
 	struct load *l = m->load;
 	struct result *r = m->result;
+	struct pace *p = malloc(sizeof(*p));
 	struct own before;
+	uint64_t begin;
 
-	l->latency = calloc(LATENCY_NS_MAX, sizeof(*l->latency));
-	if (!l->latency)
-		fail("out of memory");
 	r->offered_mpps = opt.load_mpps > 0
 		? opt.load_mpps
 		: opt.load_percent / 100 * hz / r->cycles_per_packet / 1e6;
-	l->interval_tsc = hz / (r->offered_mpps * 1e6) * sides;
-	l->next_tsc[0] = (double)l->run_tsc;
-	l->next_tsc[1] = (double)l->run_tsc + l->interval_tsc / 2;
-	l->paced = true;
+	if (opt.flood_percent > 0)
+		r->fresh_mpps = opt.flood_percent / 100 * r->new_per_second / 1e6;
+	if (!p || !pace_begin(p, l, r->offered_mpps, r->fresh_mpps))
+		fail("out of memory");
 	together();
 	before = own_now();
-	do
-		load_round(l);
-	while (rte_rdtsc() - begin < wall);
-	r->latency_own = own_now().steal_ms - before.steal_ms <= STEAL_MS_MAX;
-	l->paced = false;
-	r->latency_missed = l->missed;
-	latency_of(r, l->latency);
-	free(l->latency);
-	l->latency = NULL;
+	begin = rte_rdtsc();
+	while (p->left_tsc - p->away_tsc < tsc_of(WARM_S) && pace_round(p, true))
+		;
+	while (pace_round(p, false) && rte_rdtsc() - begin < wall)
+		;
+	p->takes_any = !p->sum_tsc;
+	if (p->takes_any)
+		pace_round(p, false);
+	r->latency_own = !p->takes_any && own_now().steal_ms - before.steal_ms <= STEAL_MS_MAX;
+	latency_of(r, p);
+	pace_end(p);
+	free(p);
+}
+
+// How many new mappings a second the worker makes when it does nothing else.
+static double new_rate(struct load *l)
+{
+	uint64_t n = 0, tsc = 0, end = l->fill_at + l->n / 32 + 1;
+
+	l->phase = LOAD_FILL;
+	l->fill_end = end < l->n ? end : l->n;
+	for (unsigned i = 0; i < OVERLOAD_ALL; i++) // it has been busy with others until now
+		worker_poll(l->worker, l->clock_ns);
+	while (l->fill_at < l->fill_end) {
+		const uint64_t switches = own_switches();
+		const uint32_t made = load_prepare(l);
+		const uint64_t took = load_run(l);
+
+		if (own_switches() == switches) { // nobody else's time
+			n += made;
+			tsc += took;
+		}
+		load_verify(l);
+	}
+	l->phase = LOAD_STEADY;
+	return tsc ? (double)n * (double)rte_get_tsc_hz() / (double)tsc : 0;
 }
 
 static void measure_steady(struct meter *m)
 {
 	struct load *l = m->load;
 
-	fill(l, l->n);
+	if (opt.flood_percent >= 0) { // of a quarter of the mappings, of subscribers without any
+		l->fill_first = l->n_live = l->n - l->n / 4;
+		fill(l, l->n_live);
+	} else
+		fill(l, l->n);
 	if (opt.direction == DIRECTION_HAIRPIN) {
 		l->phase = LOAD_HAIRPIN_FILL;
 		l->fill_at = 0;
@@ -335,6 +372,8 @@ static void measure_steady(struct meter *m)
 	l->phase = opt.mode == MODE_BYPASS ? LOAD_BYPASS : LOAD_STEADY;
 	l->turn_ns = opt.packets ? PACKETS_TURN_NS : 0;
 	forward(m);
+	if (opt.flood_percent >= 0)
+		m->result->new_per_second = new_rate(l);
 	if (opt.load_percent > 0)
 		measure_latency(m);
 }
@@ -421,6 +460,20 @@ static void measure_expire_all(struct meter *m)
 	free(histogram);
 }
 
+static void measure_handoff(struct meter *m, struct load *peer)
+{
+	struct load *l = m->load;
+	const uint32_t id = l->worker->id;
+	struct cross_result *r = &m->result->cross;
+
+	fill(l, l->n);
+	l->phase = LOAD_STEADY;
+	together();
+	cross_run(id ? (struct load *[]){peer, l} : (struct load *[]){l, peer}, id, r);
+	m->result->cycles_per_packet = r->both_foreign;
+	m->result->own = true;
+}
+
 int measure_run(void *arg)
 {
 	struct measure *measure = arg;
@@ -440,6 +493,9 @@ int measure_run(void *arg)
 	case MODE_EXPIRE_ALL:
 		measure_expire_all(&m);
 		break;
+	case MODE_HANDOFF:
+		measure_handoff(&m, measure->peer);
+		break;
 	default:
 		measure_steady(&m);
 	}
@@ -447,7 +503,7 @@ int measure_run(void *arg)
 		r->drops += l->worker->counters.drops[i];
 	r->wrong = l->wrong;
 	r->missing += l->received - l->returned;
-	for (uint64_t k = 0; k < l->n; k++)
+	for (uint64_t k = 0; k < l->n_live; k++)
 		r->missing += !l->external[k].known;
 	return 0;
 }

@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "dataplane/stage.h"
+#include "cross.h"
 #include "load.h"
+#include "pace.h"
 
 #define WINDOWS 9 // the median of so many is reported
 #define WINDOWS_TRIED (3 * WINDOWS)
@@ -28,14 +30,19 @@ struct result {
 	double stage[STAGE_COUNT]; // clocks per packet, own cost taken out; with CGN_STAGES
 
 	double offered_mpps;
-	uint64_t latency_ns[3], latency_missed, latency_packets;
+	uint64_t latency_ns[3], latency_ns_max, latency_packets;
+	uint32_t latency_discarded; // rounds
 	bool latency_own;
+	double fresh_mpps, paced_s; // offered by the flood; for so long
+	struct pace_count established, fresh; // meanwhile
+
+	struct cross_result cross; // --handoff
 
 	uint64_t drops, wrong, missing;
 };
 
 struct measure {
-	struct load *load;
+	struct load *load, *peer; // peer: of --handoff
 	struct result result;
 };
 

@@ -17,6 +17,7 @@ struct options opt = {
 	.seconds = 2,
 	.load_percent = 80,
 	.policies = 1,
+	.flood_percent = -1,
 };
 const char *const direction_names[] = {"out", "in", "mix", "hairpin", NULL};
 const char *const order_names[] = {"random", "sweep", NULL};
@@ -41,12 +42,14 @@ static _Noreturn void usage(int code)
 		"  --packets N         measure N packets on a made-up clock instead, for callgrind\n"
 		"  --load MPPS|P%%      offered load at which the latency is measured, per worker (80%%);\n"
 		"                      0: no latency\n"
+		"  --flood P%%          while so many new flows arrive, 100%%: as many as --new makes\n"
 		"  --new               measure how fast new mappings are made\n"
 		"  --policies N        policies, of which the last takes the packets, 1..1023 (1)\n"
 		"  --bypass-prefixes N destinations that a policy before them bypasses, 0..1000000 (0)\n"
 		"  --bypass            measure packets to those instead\n"
 		"  --expire N          while N mappings run out per 1000 packets, 1..500\n"
 		"  --expire-all        no packets: how all mappings run out\n"
+		"  --handoff           two workers: what it costs that packets arrive at the wrong one\n"
 		"  --stages            clocks per stage (cgnat-bench-stages, beside this program)\n"
 		"  --hugepages         memory from hugepages; without it, figures are not comparable\n"
 		"  --json              one JSON object\n");
@@ -81,11 +84,24 @@ static void parse_load(const char *text)
 	opt.load_percent = percent ? n : n > 0 ? 100 : 0;
 }
 
+static void parse_flood(const char *text)
+{
+	char *end;
+	const double n = number_decimal(text, &end);
+
+	if (end == text || strcmp(end, "%") || !(n >= 0 && n <= 1000)) {
+		fprintf(stderr, "cgnat-bench: --flood: %s is not a percentage, 0%%..1000%%\n",
+			text);
+		exit(2);
+	}
+	opt.flood_percent = n;
+}
+
 static void set_mode(enum mode mode)
 {
 	if (opt.mode != MODE_STEADY && opt.mode != mode) {
 		fprintf(stderr,
-			"cgnat-bench: --new, --bypass, --expire and --expire-all: only one of them\n");
+			"cgnat-bench: --new, --bypass, --expire, --expire-all and --handoff: only one of them\n");
 		exit(2);
 	}
 	opt.mode = mode;
@@ -107,12 +123,14 @@ enum {
 	O_SECONDS,
 	O_PACKETS,
 	O_LOAD,
+	O_FLOOD,
 	O_NEW,
 	O_POLICIES,
 	O_BYPASS_PREFIXES,
 	O_BYPASS,
 	O_EXPIRE,
 	O_EXPIRE_ALL,
+	O_HANDOFF,
 	O_STAGES,
 	O_HUGEPAGES,
 	O_JSON,
@@ -135,12 +153,14 @@ static const struct option long_options[] = {
 	{"seconds", 1, NULL, O_SECONDS},
 	{"packets", 1, NULL, O_PACKETS},
 	{"load", 1, NULL, O_LOAD},
+	{"flood", 1, NULL, O_FLOOD},
 	{"new", 0, NULL, O_NEW},
 	{"policies", 1, NULL, O_POLICIES},
 	{"bypass-prefixes", 1, NULL, O_BYPASS_PREFIXES},
 	{"bypass", 0, NULL, O_BYPASS},
 	{"expire", 1, NULL, O_EXPIRE},
 	{"expire-all", 0, NULL, O_EXPIRE_ALL},
+	{"handoff", 0, NULL, O_HANDOFF},
 	{"stages", 0, NULL, O_STAGES},
 	{"hugepages", 0, NULL, O_HUGEPAGES},
 	{"json", 0, NULL, O_JSON},
@@ -200,6 +220,9 @@ static void parse_traffic(int c)
 	case O_EXPIRE_ALL:
 		set_mode(MODE_EXPIRE_ALL);
 		break;
+	case O_HANDOFF:
+		set_mode(MODE_HANDOFF);
+		break;
 	default:
 		usage(c == O_HELP ? 0 : 2);
 	}
@@ -228,6 +251,9 @@ static void parse_one(int c)
 		break;
 	case O_LOAD:
 		parse_load(optarg);
+		break;
+	case O_FLOOD:
+		parse_flood(optarg);
 		break;
 	case O_STAGES:
 		opt.stages = true;
@@ -268,7 +294,7 @@ static void check(void)
 			opt.block_size, BLOCKS_MAX);
 		exit(2);
 	}
-	if (opt.mode != MODE_STEADY && opt.direction != DIRECTION_OUT) {
+	if (opt.mode != MODE_STEADY && opt.mode != MODE_HANDOFF && opt.direction != DIRECTION_OUT) {
 		fprintf(stderr,
 			"cgnat-bench: --new, --bypass, --expire and --expire-all are measured outbound\n");
 		exit(2);
@@ -280,6 +306,25 @@ static void check(void)
 	if (opt.mode == MODE_BYPASS && !opt.bypass_prefixes) {
 		fprintf(stderr, "cgnat-bench: --bypass: needs --bypass-prefixes\n");
 		exit(2);
+	}
+	if (opt.flood_percent >= 0 &&
+		(opt.mode != MODE_STEADY || opt.direction == DIRECTION_HAIRPIN ||
+			!(opt.load_percent > 0) || opt.packets || opt.mappings < 1000)) {
+		fprintf(stderr,
+			"cgnat-bench: --flood: goes with --load, and 1000 mappings or more, not with "
+			"--packets, --new, --expire, --expire-all or hairpins\n");
+		exit(2);
+	}
+	if (opt.mode == MODE_HANDOFF) {
+		if (opt.packets || opt.direction == DIRECTION_HAIRPIN || opt.workers > 2) {
+			fprintf(stderr,
+				"cgnat-bench: --handoff: has two workers, and neither hairpins nor "
+				"--packets\n");
+			exit(2);
+		}
+		opt.workers = 2;
+		opt.load_percent = opt.load_mpps = 0;
+		opt.ahead = opt.ahead < 1024 ? opt.ahead : 1024; // fit into a ring
 	}
 	// a burst for every turn: ahead is a whole number of them
 	if (opt.ahead < opt.burst)

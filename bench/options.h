@@ -22,6 +22,7 @@ enum mode {
 	MODE_BYPASS, // packets that a policy bypasses
 	MODE_EXPIRE, // packets of one half, while the other half runs out
 	MODE_EXPIRE_ALL, // no packets: all run out
+	MODE_HANDOFF, // packets that arrive at another worker than their owner
 };
 
 #define BLOCKS_MAX 64u // of a subscriber, as in the config
@@ -41,6 +42,7 @@ struct options {
 	double seconds;
 	double load_mpps; // offered for the latency, per worker; 0 = load_percent of what it can
 	double load_percent; // 0 = no latency
+	double flood_percent; // new flows meanwhile, of what could be opened alone; < 0: none
 	bool tcp, cold, stages, json, hugepages;
 };
 

@@ -12,7 +12,15 @@ static const char *const stage_names[STAGE_COUNT] = {
 #undef X
 };
 
-static const char *const mode_names[] = {"steady", "new", "bypass", "expire", "expire-all"};
+static const char *const mode_names[] = {
+	"steady", "new", "bypass", "expire", "expire-all", "handoff"};
+
+static void add_count(struct pace_count *sum, const struct pace_count *c)
+{
+	sum->arrived += c->arrived;
+	sum->lost += c->lost;
+	sum->returned += c->returned;
+}
 
 // All workers together: means of what is per packet, sums of what is counted, the worst latency.
 static struct result sum_of(const struct measure *m)
@@ -46,8 +54,14 @@ static struct result sum_of(const struct measure *m)
 		for (unsigned j = 0; j < 3; j++)
 			s.latency_ns[j] = r->latency_ns[j] > s.latency_ns[j] ? r->latency_ns[j]
 									     : s.latency_ns[j];
-		s.latency_missed += r->latency_missed;
+		s.latency_ns_max =
+			r->latency_ns_max > s.latency_ns_max ? r->latency_ns_max : s.latency_ns_max;
 		s.latency_packets += r->latency_packets;
+		s.latency_discarded += r->latency_discarded;
+		add_count(&s.established, &r->established);
+		add_count(&s.fresh, &r->fresh);
+		s.fresh_mpps += r->fresh_mpps;
+		s.paced_s += r->paced_s;
 		s.latency_own = s.latency_own && r->latency_own;
 		s.drops += r->drops;
 		s.wrong += r->wrong;
@@ -58,12 +72,38 @@ static struct result sum_of(const struct measure *m)
 	s.instructions /= opt.workers;
 	s.cache_misses /= opt.workers;
 	s.offered_mpps /= opt.workers;
+	s.fresh_mpps /= opt.workers;
 	for (unsigned j = 0; j < STAGE_COUNT; j++)
 		s.stage[j] /= opt.workers;
 	return s;
 }
 
+// Of --handoff: worker 0 has measured on one core, both on two.
+struct cross_mean {
+	double cost, both_foreign, both_own;
+};
+
+static struct cross_mean cross_mean(const struct measure *m)
+{
+	const struct cross_result *a = &m[0].result.cross, *b = &m[1].result.cross;
+
+	return (struct cross_mean){a->sender + a->receiver - a->alone,
+		(a->both_foreign + b->both_foreign) / 2, (a->both_own + b->both_own) / 2};
+}
+
 // ---- JSON
+
+static json_t *handoff_json(const struct measure *m)
+{
+	const struct cross_result *r = &m[0].result.cross;
+	const struct cross_mean mean = cross_mean(m);
+
+	return json_pack("{s:{s:f, s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:I, s:I}", "one_core",
+		"sender", r->sender, "receiver", r->receiver, "alone", r->alone, "cost", mean.cost,
+		"two_cores", "foreign", mean.both_foreign, "own", mean.both_own, "cost",
+		mean.both_foreign - mean.both_own, "rounds", (json_int_t)r->n_rounds,
+		"rounds_discarded", (json_int_t)r->n_discarded);
+}
 
 static void set(json_t *j, const char *key, json_t *value)
 {
@@ -89,8 +129,30 @@ static json_t *latency_json(const struct result *s)
 	set_n(j, "p999", s->latency_ns[2]);
 	set_real(j, "offered_mpps_per_worker", s->offered_mpps);
 	set_n(j, "packets", s->latency_packets);
-	set_n(j, "missed", s->latency_missed);
+	set_n(j, "max", s->latency_ns_max);
+	set_n(j, "missed", s->established.lost);
+	set_n(j, "rounds_discarded", s->latency_discarded);
 	set(j, "own", json_boolean(s->latency_own));
+	return j;
+}
+
+// Millions per second and worker.
+static json_t *rates_json(const struct pace_count *c, double s)
+{
+	return json_pack("{s:f, s:f, s:f}", "arrived", (double)c->arrived / s / 1e6, "forwarded",
+		(double)c->returned / s / 1e6, "lost", (double)c->lost / s / 1e6);
+}
+
+static json_t *flood_json(const struct result *s)
+{
+	const double t = s->paced_s > 0 ? s->paced_s : 1;
+	json_t *j = json_object();
+
+	set_real(j, "percent", opt.flood_percent);
+	set_real(j, "offered_mpps_per_worker", s->fresh_mpps);
+	set(j, "established", rates_json(&s->established, t));
+	set(j, "new", rates_json(&s->fresh, t));
+	set_real(j, "seconds", t);
 	return j;
 }
 
@@ -151,6 +213,10 @@ static void report_json(
 	set_n(j, "wrong", s->wrong);
 	set_n(j, "missing", s->missing);
 	set(j, "latency_ns", latency_json(s));
+	if (opt.flood_percent >= 0)
+		set(j, "flood", flood_json(s));
+	if (opt.mode == MODE_HANDOFF)
+		set(j, "handoff", handoff_json(m));
 	set(j, "windows", windows_json(m, s));
 	set(j, "instructions_per_packet",
 		s->instructions < 0 ? json_null() : json_real(s->instructions));
@@ -217,13 +283,21 @@ static void text_steady(const struct result *s, const struct result *first)
 			s->expired_per_second / 1e6);
 	if (s->offered_mpps > 0) {
 		printf("  latency at %.2f Mpps per worker: p50 %" PRIu64 " ns, p99 %" PRIu64
-		       " ns, p99.9 %" PRIu64 " ns%s\n",
+		       " ns, p99.9 %" PRIu64 " ns, longest %" PRIu64 " ns%s\n",
 			s->offered_mpps, s->latency_ns[0], s->latency_ns[1], s->latency_ns[2],
-			s->latency_own ? "" : " (time was stolen meanwhile)");
-		if (s->latency_missed)
+			s->latency_ns_max,
+			s->latency_own ? "" : " (the core was not ours meanwhile)");
+		if (s->established.lost)
 			printf("  of %" PRIu64 " packets %" PRIu64
-			       " found a card's ring of 1024 full\n",
-				s->latency_packets + s->latency_missed, s->latency_missed);
+			       " found the card's queue of %u full\n",
+				s->established.arrived, s->established.lost, PACE_QUEUE);
+	}
+	if (opt.flood_percent > 0 && s->paced_s > 0) {
+		const struct pace_count *c = &s->fresh;
+
+		printf("  new flows meanwhile, of %.2f M/s: %.2f M/s opened, %.2f M/s lost with a full queue\n",
+			s->fresh_mpps, (double)c->returned / s->paced_s / 1e6,
+			(double)c->lost / s->paced_s / 1e6);
 	}
 }
 
@@ -240,6 +314,19 @@ static void text_stages(const struct result *s)
 	printf("    %-20s %7.1f\n", "all", sum);
 }
 
+static void text_handoff(const struct measure *m)
+{
+	const struct cross_result *r = &m[0].result.cross;
+	const struct cross_mean mean = cross_mean(m);
+
+	printf("  one core, workers in turn: receive and hand on %.1f, take over and translate %.1f clocks per "
+	       "packet;\n    without hand-off %.1f: it costs %.1f\n",
+		r->sender, r->receiver, r->alone, mean.cost);
+	printf("  two cores, all packets change over %.1f, none does %.1f: it costs %.1f\n",
+		mean.both_foreign, mean.both_own, mean.both_foreign - mean.both_own);
+	printf("  medians of %u rounds, %u discarded\n", r->n_rounds, r->n_discarded);
+}
+
 static void report_text(
 	const struct measure *m, const struct result *s, uint64_t mappings, double bytes)
 {
@@ -254,6 +341,8 @@ static void report_text(
 		printf("  a turn of the worker: p99.9 %" PRIu64 " ns, longest %" PRIu64 " ns%s\n",
 			s->turn_ns_p999, s->turn_ns_max,
 			s->own ? "" : " (time was stolen meanwhile)");
+	} else if (opt.mode == MODE_HANDOFF) {
+		text_handoff(m);
 	} else {
 		text_steady(s, &m[0].result);
 	}

@@ -9,7 +9,6 @@
 #include <rte_eal.h>
 #include <rte_lcore.h>
 #include <rte_malloc.h>
-#include "dataplane/handoff.h"
 #include "options.h"
 #include "policies.h"
 
@@ -181,13 +180,10 @@ static void make_block_memory(const struct cgn_config *config)
 		fail("no memory for block records");
 }
 
-static void make_port(struct worker_port *p, burst_fn rx, burst_fn tx, struct load *l)
+static void make_port(struct worker_port *p)
 {
 	static const uint8_t ethertype[2] = {0x08, 0x00};
 
-	p->rx = rx;
-	p->tx = tx;
-	p->rx_ctx = p->tx_ctx = l;
 	memcpy(p->mac, frame_mac_ours, 6);
 	p->l2_len = 14;
 	memcpy(p->l2_tail, ethertype, 2);
@@ -214,8 +210,9 @@ static void make_worker(struct load *l, uint32_t id, const struct snapshot *snap
 	}
 	l->worker->ring_out = ring[id];
 	l->worker->ring_in = ring_in[id];
-	make_port(&l->worker->port[0], load_rx_internal, load_tx_internal, l);
-	make_port(&l->worker->port[1], load_rx_external, load_tx_external, l);
+	make_port(&l->worker->port[0]);
+	make_port(&l->worker->port[1]);
+	load_ports(l);
 	load_init(l, id, ports_per());
 	l->gateway[SIDE_INTERNAL] = GATEWAY_INSIDE;
 	l->gateway[SIDE_EXTERNAL] = GATEWAY_OUTSIDE;
@@ -241,6 +238,7 @@ static void share_out(struct setup *s)
 		l->n = (uint64_t)l->n_subs * l->ports_per;
 		if (opt.workers == 1 && l->n > opt.mappings)
 			l->n = opt.mappings;
+		l->n_live = l->n;
 		l->external = rte_zmalloc("externals", (l->n + 1) * sizeof(*l->external), 64);
 		if (!l->external)
 			fail("no memory for what is expected");
@@ -252,7 +250,7 @@ void setup_create(struct setup *s)
 	make_config(&s->config);
 	start_eal(&s->config);
 	s->snapshot = snapshot_create(&s->config, STEER_PLAN_SOFTWARE);
-	if (!s->snapshot || handoff_setup())
+	if (!s->snapshot)
 		fail("out of memory");
 	make_rings();
 	make_block_memory(&s->config);

@@ -100,9 +100,38 @@ def test_stages_add_up():
 def test_latency_at_an_offered_load():
     j = measured("--seconds", 0.2, "--load", 0.5)["latency_ns"]
     assert j["offered_mpps_per_worker"] == 0.5 and j["packets"] > 0
-    assert 0 < j["p50"] <= j["p99"] <= j["p999"]
+    assert 0 < j["p50"] <= j["p99"] <= j["p999"] <= j["max"]
     none = measured("--seconds", 0.1, "--load", 0)["latency_ns"]
     assert (none["packets"], none["p50"], none["offered_mpps_per_worker"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("direction", ["out", "in", "mix"])
+def test_more_than_it_can_do(direction):
+    j = measured("--seconds", 0.2, "--load", 500, "--direction", direction)["latency_ns"]
+    assert j["missed"] > 0  # open loop: they come all the same
+
+
+@pytest.mark.parametrize("direction", ["out", "mix"])
+def test_new_flows_meanwhile(direction):
+    p = run("--json", "--mappings", 40000, "--seconds", 0.4, "--load", "20%", "--flood", "50%",
+            "--direction", direction)
+    assert p.returncode == 0, p.stderr  # no established packet is dropped
+    j = json.loads(p.stdout)
+    flood = j["flood"]
+    assert flood["percent"] == 50 and j["new_mappings_per_second"] > 0
+    for name in ("established", "new"):
+        assert {"arrived", "forwarded", "lost"} == flood[name].keys()
+    assert j["missing"] == j["wrong"] == 0
+
+
+def test_hand_off_is_measured_on_one_core_and_on_two():
+    j = measured("--handoff", "--seconds", 0.3)
+    assert j["mode"] == "handoff" and j["workers"] == 2
+    one, two = j["handoff"]["one_core"], j["handoff"]["two_cores"]
+    assert {"sender", "receiver", "alone", "cost"} == one.keys()
+    assert {"foreign", "own", "cost"} == two.keys()
+    p = run("--handoff", "--mappings", 3000, "--seconds", 0.1, "--direction", "in")
+    assert p.returncode == 0 and "without hand-off" in p.stdout
 
 
 @pytest.mark.parametrize("direction", ["out", "in", "mix"])
@@ -153,8 +182,12 @@ def test_text_names_what_was_measured():
     (["--expire", "10", "--mappings", "1000"], "--expire: needs 32768 mappings or more"),
     (["--bypass"], "--bypass: needs --bypass-prefixes"),
     (["--policies", "1024"], "--policies: 1024 is not a number from 1 to 1023"),
-    (["--new", "--expire-all"], "--new, --bypass, --expire and --expire-all: only one of them"),
     (["--new", "--direction", "in"], "--new, --bypass, --expire and --expire-all are measured outbound"),
+    (["--new", "--expire-all"], "--new, --bypass, --expire, --expire-all and --handoff: only one of them"),
+    (["--flood", "50"], "--flood: 50 is not a percentage, 0%..1000%"),
+    (["--flood", "50%", "--new"], "--flood: goes with --load"),
+    (["--flood", "50%", "--load", "0"], "--flood: goes with --load"),
+    (["--handoff", "--workers", "3"], "--handoff: has two workers"),
     (["--nonsense"], "usage: cgnat-bench"),
     (["--mappings"], "usage: cgnat-bench"),
     (["extra"], "usage: cgnat-bench"),
