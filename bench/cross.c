@@ -28,6 +28,8 @@ static uint16_t rx(void *ctx, struct rte_mbuf **m, uint16_t n)
 
 	got = got < n ? got : n;
 	got = got < s->left ? got : s->left;
+	if (!got)
+		return 0;
 	memcpy(m, s->frame + s->at, got * sizeof(*m));
 	s->at += got;
 	s->left -= got;
@@ -150,12 +152,14 @@ static void one_core(struct load *loads[2], uint64_t wall_tsc, struct cross_resu
 
 // ---- two cores
 
-// Clocks per packet of this worker's round, in which it receives frames of load `of`.
+// Clocks per packet of this worker's round, in which it receives frames of load `of`, made by this
+// thread: as a device's driver would, it has them in its caches.
 static double side_by_side(struct load *loads[2], uint32_t id, uint32_t of)
 {
 	struct load *l = loads[id];
-	const uint32_t n = load_prepare(l);
-	uint64_t begin, end, clock_ns = l->clock_ns;
+	const uint32_t n = load_prepare(loads[of]);
+	const uint64_t clock_ns = l->clock_ns;
+	uint64_t begin, end;
 
 	meet();
 	set(id, loads[of]);

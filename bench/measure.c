@@ -288,7 +288,7 @@ static void latency_of(struct result *r, const struct pace *p)
 
 	for (uint32_t i = 0; i < LATENCY_NS_MAX; i++)
 		r->latency_packets += p->histogram[i];
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; r->latency_packets && i < 3; i++)
 		r->latency_ns[i] =
 			quantile(p->histogram, LATENCY_NS_MAX, r->latency_packets, share[i]);
 	r->latency_ns_max = p->longest_ns;

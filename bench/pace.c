@@ -6,6 +6,7 @@
 #include "own.h"
 
 #define TURN_TSC 30000 // a turn that takes longer may have been interrupted
+#define TURN_TSC_MAX 1000000 // one that takes so long has been
 
 static uint64_t clock_of(const struct pace *p, uint64_t tsc)
 {
@@ -126,7 +127,7 @@ static void poll(struct pace *p)
 	if (cgn_likely(clock_of(p, end) - begin < TURN_TSC))
 		return;
 	switches = own_switches();
-	if (switches != p->switches) {
+	if (switches != p->switches || clock_of(p, end) - begin > TURN_TSC_MAX) {
 		p->switches = switches;
 		p->disturbed = true;
 		p->away_tsc += clock_of(p, end) - begin;

@@ -180,6 +180,22 @@ static bool is_plain(
 	return ifc->role == CGN_EXTERNAL && p->ip->ttl > 1 && p->ip_len <= ifc->mtu;
 }
 
+// Under overload, before anything else is asked about a packet without session: would it open one?
+static bool refused_early(struct worker *w, struct pkt *p, const struct snapshot_policy *policy)
+{
+	if (cgn_likely(overload_left(&w->overload)))
+		return false;
+	if (!policy || policy->config->action != CGN_TRANSLATE)
+		return false;
+	if (p->ip->proto == CGN_PROTO_TCP &&
+		(p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
+		return false;
+	if (DEST_KIND(dest_lookup(w->snapshot, ntohl(p->ip->dst))) == DEST_LOCAL)
+		return false;
+	pkt_drop(w, p, CGN_DROP_OVERLOAD_NEW);
+	return true;
+}
+
 // The session of p, made now if it has none. FLOW_NONE: it gets none, p is gone.
 static uint32_t open_one(
 	struct worker *w, struct pkt *p, const struct snapshot_policy *policy, uint32_t subscriber)
@@ -195,6 +211,8 @@ static uint32_t open_one(
 		if (record != FLOW_NONE) // made by an earlier packet of this burst
 			return record;
 	}
+	if (refused_early(w, p, policy))
+		return FLOW_NONE;
 	if (!is_plain(w, p, policy)) {
 		policy = admit_outbound(w, p, policy);
 		if (!policy)

@@ -18,16 +18,20 @@
 #define OVERLOAD_TURNS 8
 #define OVERLOAD_NS 100000
 
+#define OVERLOAD_CALM_NS 10000000 // it is over when so long no turn was full
+
 #define OVERLOAD_ALL 256 // packets of the largest burst
 #define OVERLOAD_LEAST 4 // sessions that 256 packets may open in any case: what normal traffic has
 
 struct overload {
-	uint64_t full_since_ns;
+	uint64_t full_since_ns, full_ns; // the first of the full turns in a row; the last full turn
 	uint32_t n_full; // turns in a row
 	uint32_t n_established; // packets of this turn whose session was there
 	uint32_t n_packets; // of this turn
+	uint32_t n_taken; // sessions opened in this turn
 	uint32_t left; // sessions that may be opened, in 1/OVERLOAD_ALL
-	uint16_t room; // sessions per OVERLOAD_ALL packets; OVERLOAD_ALL: as many as they like
+	uint16_t room; // sessions per OVERLOAD_ALL packets
+	bool limits; // overload: `room` counts
 };
 
 void overload_init(struct overload *o);
@@ -37,16 +41,11 @@ void overload_turn(struct overload *o, bool full, uint64_t now_ns);
 
 void overload_grant(struct overload *o, unsigned n);
 
-static inline bool overload_limits(const struct overload *o)
-{
-	return o->room < OVERLOAD_ALL;
-}
-
 // Begins a burst of n packets.
 static inline void overload_burst(struct overload *o, unsigned n)
 {
 	o->n_packets += n;
-	if (cgn_unlikely(overload_limits(o)))
+	if (cgn_unlikely(o->limits))
 		overload_grant(o, n);
 }
 
@@ -59,10 +58,11 @@ static inline unsigned overload_left(const struct overload *o)
 // Takes the place of one of them. False: there is none left.
 static inline bool overload_take(struct overload *o)
 {
-	if (cgn_likely(!overload_limits(o)))
-		return true;
-	if (o->left < OVERLOAD_ALL)
-		return false;
-	o->left -= OVERLOAD_ALL;
+	if (cgn_unlikely(o->limits)) {
+		if (o->left < OVERLOAD_ALL)
+			return false;
+		o->left -= OVERLOAD_ALL;
+	}
+	o->n_taken++;
 	return true;
 }
