@@ -84,6 +84,17 @@ void handoff_push(
 	put(w, to, entry_of(m, label));
 }
 
+// Ethertype and tag are the interface's; the priority in the tag may be any.
+static inline bool is_of_port(const struct worker_port *port, const uint8_t *l2)
+{
+	const uint8_t *tail = port->l2_tail, *got = l2 + 12;
+
+	if (port->l2_len == 14)
+		return !memcmp(got, tail, 2);
+	return !memcmp(got, tail, 2) && (got[2] & 0x0f) == tail[2] && got[3] == tail[3] &&
+		!memcmp(got + 4, tail + 4, 2);
+}
+
 // The owner of a frame; this worker for what is not as usual.
 static inline uint32_t owner_of(
 	const struct worker *w, const struct worker_port *port, struct rte_mbuf *m, bool inbound)
@@ -92,9 +103,8 @@ static inline uint32_t owner_of(
 	const struct ipv4 *ip = (const struct ipv4 *)(l2 + port->l2_len);
 	uint32_t owner;
 
-	if (m->data_len < port->l2_len + sizeof(*ip) ||
-		memcmp(l2 + 12, port->l2_tail, port->l2_len - 12u) || ip->ver_ihl != 0x45 ||
-		ip->frag & htons(IPV4_FRAG_MASK) ||
+	if (m->data_len < port->l2_len + sizeof(*ip) || !is_of_port(port, l2) ||
+		ip->ver_ihl != 0x45 || ip->frag & htons(IPV4_FRAG_MASK) ||
 		(ip->proto != CGN_PROTO_TCP && ip->proto != CGN_PROTO_UDP))
 		return w->id;
 	if (!inbound)
