@@ -334,7 +334,7 @@ static void measure_latency(struct meter *m)
 // How many new mappings a second the worker makes when it does nothing else.
 static double new_rate(struct load *l)
 {
-	uint64_t n = 0, tsc = 0, end = l->fill_at + l->n / 32 + 1;
+	uint64_t n = 0, tsc = 0, all = 0, all_tsc = 0, end = l->fill_at + l->n / 32 + 1;
 
 	l->phase = LOAD_FILL;
 	l->fill_end = end < l->n ? end : l->n;
@@ -345,6 +345,8 @@ static double new_rate(struct load *l)
 		const uint32_t made = load_prepare(l);
 		const uint64_t took = load_run(l);
 
+		all += made;
+		all_tsc += took;
 		if (own_switches() == switches) { // nobody else's time
 			n += made;
 			tsc += took;
@@ -352,7 +354,11 @@ static double new_rate(struct load *l)
 		load_verify(l);
 	}
 	l->phase = LOAD_STEADY;
-	return tsc ? (double)n * (double)rte_get_tsc_hz() / (double)tsc : 0;
+	if (!n) {
+		n = all;
+		tsc = all_tsc;
+	}
+	return n ? (double)n * (double)rte_get_tsc_hz() / (double)tsc : 0;
 }
 
 static void measure_steady(struct meter *m)
