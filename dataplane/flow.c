@@ -243,13 +243,13 @@ static void index_remove_sure(struct index *index, uint64_t hash, uint32_t recor
 	(void)was_there;
 }
 
-// The L4 checksum of UDP and TCP covers addresses and ports, that of ICMP only the query id.
-static uint16_t l4_diff(const struct flow *f)
+uint16_t flow_l4_diff(
+	uint8_t proto, be32_t int_addr, be16_t int_port, be32_t ext_addr, be16_t ext_port)
 {
-	uint32_t diff = csum_diff16(f->int_port, f->ext_port);
+	uint32_t diff = csum_diff16(int_port, ext_port);
 
-	if (f->proto != CGN_PROTO_ICMP)
-		diff += csum_diff32(f->int_addr, f->ext_addr);
+	if (proto != CGN_PROTO_ICMP)
+		diff += csum_diff32(int_addr, ext_addr);
 	return csum_fold(diff);
 }
 
@@ -320,7 +320,7 @@ enum flow_error flow_open_unsettled(
 		return FLOW_INDEX_FULL;
 	f = head_begin(t, r, new);
 	f->flags |= FLOW_UNSETTLED;
-	f->l4_diff = l4_diff(f);
+	f->l4_diff = flow_l4_diff(f->proto, f->int_addr, f->int_port, f->ext_addr, f->ext_port);
 	assert(t->n_unsettled < FLOW_UNSETTLED_MAX);
 	t->unsettled[t->n_unsettled] = r;
 	t->unsettled_hash[t->n_unsettled] = flow_hash(t, new->external);

@@ -159,6 +159,11 @@ int flow_table_init(struct flow_table *t, uint32_t n_max, uint32_t now_s, const 
 void flow_table_fini(struct flow_table *t);
 uint64_t flow_table_bytes(uint32_t n_max);
 
+// What struct flow has as l4_diff. The L4 checksum of UDP and TCP covers addresses and ports, that of
+// ICMP only the query id.
+uint16_t flow_l4_diff(
+	uint8_t proto, be32_t int_addr, be16_t int_port, be32_t ext_addr, be16_t ext_port);
+
 // Exact look-ups; FLOW_NONE when there is none.
 uint32_t flow_find_out_hard(const struct flow_table *t, uint64_t key);
 static inline uint32_t flow_find_out(

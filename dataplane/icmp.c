@@ -5,9 +5,11 @@
 #include "csum.h"
 #include "flow.h"
 #include "forward.h"
+#include "ident.h"
 #include "open.h"
 #include "path.h"
 #include "portless.h"
+#include "snapshot.h"
 #include "translate.h"
 #include "worker.h"
 
@@ -82,19 +84,57 @@ static void quote_rewrite(struct pkt *p, bool source, be32_t address, be16_t por
 }
 
 // The mapping of the quoted packet.
-static uint32_t find_quoted(const struct worker *w, const struct pkt *p, bool inbound)
+struct quoted {
+	uint32_t record; // FLOW_NONE: static, and without a session
+	bool is_static;
+	be32_t int_addr, ext_addr;
+	be16_t int_port, ext_port;
+	uint16_t l4_diff; // as that of struct flow
+};
+
+static bool find_quoted(const struct worker *w, const struct pkt *p, bool inbound, struct quoted *q)
 {
-	if (cgn_is_portless((uint8_t)(p->key >> 48)))
-		return flow_find_portless(&w->flows, p->key, (be32_t)p->remote, inbound);
-	return inbound ? flow_find_in(&w->flows, p->key) : flow_find_out(&w->flows, p->key);
+	const uint8_t proto = (uint8_t)(p->key >> 48);
+	const be32_t address = (be32_t)p->key;
+	const be16_t port = (be16_t)(p->key >> 32);
+	struct staticmap_hit hit;
+
+	if (cgn_is_portless(proto))
+		q->record = flow_find_portless(&w->flows, p->key, (be32_t)p->remote, inbound);
+	else
+		q->record = inbound ? flow_find_in(&w->flows, p->key)
+				    : flow_find_out(&w->flows, p->key);
+	if (cgn_likely(q->record != FLOW_NONE)) {
+		const struct flow *f = &w->flows.flow[q->record];
+
+		q->is_static = f->flags & FLOW_STATIC;
+		q->int_addr = f->int_addr;
+		q->int_port = f->int_port;
+		q->ext_addr = f->ext_addr;
+		q->ext_port = f->ext_port;
+		q->l4_diff = f->l4_diff;
+		return true;
+	}
+	// a static mapping is there also when its sessions have ended
+	if (cgn_is_portless(proto) ||
+		!(inbound ? staticmap_external : staticmap_internal)(
+			&w->snapshot->statics, p->key, &hit))
+		return false;
+	q->is_static = true;
+	q->int_addr = inbound ? htonl(hit.address) : address;
+	q->int_port = inbound ? htons(hit.port) : port;
+	q->ext_addr = inbound ? address : htonl(hit.address);
+	q->ext_port = inbound ? port : htons(hit.port);
+	q->l4_diff = flow_l4_diff(proto, q->int_addr, q->int_port, q->ext_addr, q->ext_port);
+	return true;
 }
 
 // True when the quoted packet is an echo that only a one-to-one mapping sends or gets, and it is of
 // none, or of a protocol that no policy translates: only bypassed packets can be meant then.
-static bool quote_unknown(const struct worker *w, struct pkt *p, bool inbound)
+// `q`: its mapping, NULL when there is none.
+static bool quote_unknown(const struct worker *w, struct pkt *p, const struct quoted *q)
 {
 	const uint8_t proto = (uint8_t)(p->key >> 48);
-	uint32_t record;
 
 	if (cgn_is_portless(proto)) {
 		if (portless_offered(w, proto))
@@ -103,8 +143,7 @@ static bool quote_unknown(const struct worker *w, struct pkt *p, bool inbound)
 		if (!(p->flags & PKT_AGAINST))
 			return false;
 		p->flags &= (uint8_t)~PKT_AGAINST;
-		record = find_quoted(w, p, inbound);
-		if (record != FLOW_NONE && w->flows.flow[record].flags & FLOW_STATIC)
+		if (q && q->is_static)
 			return false;
 	}
 	p->drop_reason = CGN_DROP_ICMP_QUOTE;
@@ -114,12 +153,12 @@ static bool quote_unknown(const struct worker *w, struct pkt *p, bool inbound)
 void icmp_error_in(struct worker *w, struct pkt *p)
 {
 	const bool hairpin = p->flags & PKT_HAIRPIN;
-	const struct flow *f;
-	uint32_t record;
+	struct quoted q = {.record = FLOW_NONE};
+	const bool found = find_quoted(w, p, true, &q);
 	struct hop hop;
 	uint32_t diff;
 
-	if (quote_unknown(w, p, true)) {
+	if (quote_unknown(w, p, found ? &q : NULL)) {
 		open_other(w, p, true);
 		return;
 	}
@@ -136,29 +175,27 @@ void icmp_error_in(struct worker *w, struct pkt *p)
 		pkt_drop(w, p, CGN_DROP_ICMP_CHECKSUM);
 		return;
 	}
-	record = find_quoted(w, p, true);
-	if (record == FLOW_NONE && portless_handed_over(w, p))
+	if (!found && portless_handed_over(w, p))
 		return;
-	if (record == FLOW_NONE || quote_of(p)->src != p->ip->dst) {
+	if (!found || quote_of(p)->src != p->ip->dst) {
 		pkt_drop(w, p, CGN_DROP_ICMP_NO_MAPPING); // RFC 5508 REQ-4
 		return;
 	}
-	f = &w->flows.flow[record];
-	hop = forward_hop_in(w, f->int_addr);
+	hop = forward_hop_in(w, q.int_addr);
 	if (!hop_leaves(w, &hop, CGN_INTERNAL)) {
 		pkt_drop(w, p, CGN_DROP_NO_ROUTE);
 		return;
 	}
 	if (translate_refused(w, p, &hop, !hairpin))
 		return;
-	quote_rewrite(p, true, f->int_addr, f->int_port, csum_undo(f->l4_diff));
-	diff = csum_diff32(p->ip->dst, f->int_addr);
+	quote_rewrite(p, true, q.int_addr, q.int_port, csum_undo(q.l4_diff));
+	diff = csum_diff32(p->ip->dst, q.int_addr);
 	if (!hairpin) {
 		diff += TTL_DIFF;
 		p->ip->ttl--;
 	}
 	p->ip->check = csum_apply(p->ip->check, diff);
-	p->ip->dst = f->int_addr;
+	p->ip->dst = q.int_addr;
 	w->counters.icmp_errors_translated++;
 	if (hairpin)
 		w->counters.hairpinned++;
@@ -170,23 +207,25 @@ void icmp_error_in(struct worker *w, struct pkt *p)
 // Outbound, about a packet that came in untranslated though its receiver has a mapping, for others.
 static bool quote_untranslated(const struct worker *w, const struct pkt *p, uint32_t record)
 {
-	return !cgn_is_portless((uint8_t)(p->key >> 48)) &&
-		flow_find_session(&w->flows, record, p->remote) == FLOW_NONE &&
-		open_quote_bypassed(w, p);
+	if (cgn_is_portless((uint8_t)(p->key >> 48)) ||
+		(record != FLOW_NONE &&
+			flow_find_session(&w->flows, record, p->remote) != FLOW_NONE))
+		return false;
+	return open_quote_bypassed(w, p);
 }
 
 void icmp_error_out(struct worker *w, struct pkt *p)
 {
-	const struct flow *f;
-	uint32_t record = find_quoted(w, p, false), diff;
+	struct quoted q = {.record = FLOW_NONE};
+	const bool found = find_quoted(w, p, false, &q);
 	struct hop hop;
+	uint32_t diff;
 
-	if (quote_unknown(w, p, false)) {
+	if (quote_unknown(w, p, found ? &q : NULL)) {
 		open_other(w, p, false);
 		return;
 	}
-	if (record == FLOW_NONE || quote_of(p)->src != p->ip->dst ||
-		quote_untranslated(w, p, record)) {
+	if (!found || quote_of(p)->src != p->ip->dst || quote_untranslated(w, p, q.record)) {
 		p->drop_reason = CGN_DROP_ICMP_NO_MAPPING; // RFC 5508 REQ-5
 		open_other(w, p, false);
 		return;
@@ -206,15 +245,18 @@ void icmp_error_out(struct worker *w, struct pkt *p)
 	}
 	if (translate_refused(w, p, &hop, true))
 		return;
-	f = &w->flows.flow[record];
-	quote_rewrite(p, false, f->ext_addr, f->ext_port, f->l4_diff);
+	quote_rewrite(p, false, q.ext_addr, q.ext_port, q.l4_diff);
 	// also from a router that is no subscriber: the mapping's address (RFC 5508 REQ-5c)
-	diff = csum_diff32(p->ip->src, f->ext_addr) + TTL_DIFF;
-	if (p->ip->frag != htons(IPV4_DF))
-		diff += translate_ident(w, p, record);
+	diff = csum_diff32(p->ip->src, q.ext_addr) + TTL_DIFF;
+	if (p->ip->frag != htons(IPV4_DF)) { // RFC 6864 5.3.1
+		const be16_t id = ident_next(&w->ident, q.ext_addr, p->ip->dst, CGN_PROTO_ICMP);
+
+		diff += csum_diff16(p->ip->id, id);
+		p->ip->id = id;
+	}
 	p->ip->check = csum_apply(p->ip->check, diff);
 	p->ip->ttl--;
-	p->ip->src = f->ext_addr;
+	p->ip->src = q.ext_addr;
 	if (DEST_KIND(hop.dest) == DEST_POOL) { // counted when it has got through
 		path_to_pool(w, p->m, p->ip, p->ip_len, p->ifc);
 		return;

@@ -178,6 +178,48 @@ def test_R5508_4_an_error_about_anything_else_is_dropped(nat):
     nat.refuse_in(icmp_error(UNREACHABLE, 3, S1, wrong, q), "ICMP_NO_MAPPING")
 
 
+STATIC = [{"name": "web", "protocol": "tcp", "internal": "100.64.0.5:8443", "external": "203.0.113.1:443"},
+          {"name": "ports", "protocol": "udp", "internal": "100.64.0.5:7000-7009",
+           "external": "203.0.113.1:17000-17009"},
+          {"name": "host", "internal": "100.64.0.6", "external": "203.0.113.4"}]
+STATIC_ENDS = [("tcp", I(8443), POOL[0](443)), ("udp", I(7003), POOL[0](17003)), ("udp", J(9), POOL[3](9)),
+               ("tcp", J(0), POOL[3](0)), ("echo", J(77), POOL[3](77)), ("reply", J(77), POOL[3](77))]
+
+
+def of_kind(kind, a, b):
+    """A packet from a, a subscriber's endpoint or its external one, to b."""
+    return {"tcp": lambda: tcp(a, b, "SA"), "udp": lambda: udp(a, b), "echo": lambda: echo(a, b.address),
+            "reply": lambda: echo_reply(a.address, b._replace(port=a.port))}[kind]()
+
+
+@pytest.mark.parametrize("kind, a, x", STATIC_ENDS)
+@pytest.mark.parametrize("quoted", [8, None])
+def test_R5508_4_a_static_mapping_is_there_also_without_a_session(start, kind, a, x, quoted):
+    nat = start(static_mappings=STATIC)
+    for error in (UNREACHABLE, 4), (EXPIRED, 0):
+        e = nat.in_(icmp_error(*error, FAR_ROUTER, x.address, of_kind(kind, x, S1(80)), quoted=quoted))
+        assert (e.src, e.dst) == (FAR_ROUTER, a.address)
+        assert quotes(e, of_kind(kind, a, S1(80)))
+    assert nat.counters()["icmp_errors_translated"] == 2 and not nat.sessions()
+
+
+@pytest.mark.parametrize("kind, a, x", STATIC_ENDS)
+def test_R5508_5_about_a_static_mapping_without_a_session_too(start, kind, a, x):
+    def inbound(to):
+        if kind == "echo":  # a ping of theirs
+            return echo(S1(to.port), to.address)
+        return answer(of_kind("echo" if kind == "reply" else kind, to, S1(80)), flags="S")
+
+    nat = start(static_mappings=STATIC)
+    for sender in a.address, ROUTER_IN:
+        e = nat.out(icmp_error(UNREACHABLE, 3, sender, S1, inbound(a)))
+        assert (e.src, e.dst) == (x.address, S1) and quotes(e, inbound(x))
+    assert not nat.sessions()
+    # from one subscriber to the other: a hairpin of which nothing is left
+    e = icmp_error(UNREACHABLE, 3, a.address, POOL[3] if a.address == I else POOL[0], inbound(a))
+    nat.refuse_out(e, "ICMP_NO_MAPPING")  # it quotes another source
+
+
 def test_R5508_4_an_error_about_an_error_is_dropped(nat):
     _, q = sent(nat, "udp")
     r = nat.in_(answer(q))

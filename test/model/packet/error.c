@@ -32,10 +32,34 @@ static bool is_strange(struct packet *p, const struct mapping *m)
 	return true;
 }
 
+// A static mapping as one without sessions, in *room; NULL when there is none.
+static const struct mapping *static_of_quote(const struct packet *p, struct mapping *room)
+{
+	*room = (struct mapping){.protocol = p->protocol};
+	if (p->inbound) {
+		room->external = p->our;
+		room->external_port = p->our_port;
+		if (static_of_external(p->protocol, p->our, p->our_port, &room->internal,
+			    &room->internal_port) < 0)
+			return NULL;
+	} else {
+		room->internal = p->our;
+		room->internal_port = p->our_port;
+		if (static_of_internal(p->protocol, p->our, p->our_port, &room->external,
+			    &room->external_port) < 0)
+			return NULL;
+	}
+	return room;
+}
+
 void error_inbound(struct packet *p)
 {
 	const struct mapping *m = mapping_of_external(p->protocol, p->our, p->our_port);
+	struct mapping room;
 	struct way way;
+
+	if (!m)
+		m = static_of_quote(p, &room);
 
 	if (is_strange(p, m)) {
 		other(p);
@@ -78,7 +102,11 @@ void error_outbound(struct packet *p)
 {
 	const struct mapping *m = mapping_of_internal(p->protocol, p->our, p->our_port);
 	const uint32_t dst = get32(p->b + AT_DST);
+	struct mapping room;
 	struct way way;
+
+	if (!m)
+		m = static_of_quote(p, &room);
 
 	if (is_strange(p, m)) {
 		other(p);

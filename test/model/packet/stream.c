@@ -384,6 +384,36 @@ static struct frame quote_broken(struct frame f)
 	return f;
 }
 
+// About a packet of a static mapping, which need not have a session.
+static void error_about_static(struct draft *d)
+{
+	const struct cgn_config *c = world.config;
+	const struct cgn_static_mapping *m = &c->static_mappings[below(r, c->n_static_mappings)];
+	const bool whole = !m->external_ports.first;
+	const unsigned n =
+		whole ? 0 : below(r, m->external_ports.last - m->external_ports.first + 1u);
+	const unsigned any = below(r, 3);
+	const struct endpoint internal = at(m->internal, whole ? any : m->internal_ports.first + n);
+	const struct endpoint external = at(m->external, whole ? any : m->external_ports.first + n);
+	const struct endpoint far = remote();
+	const uint8_t protocol = some_protocol();
+	struct frame about;
+
+	d->ifc = below(r, 2);
+	if (d->ifc == OUT_SIDE)
+		about = protocol == CGN_PROTO_ICMP && chance(r, 50)
+			? echo_reply(external.address, at(far.address, external.port))
+			: flow_frame(protocol, external, far, true, ACK);
+	else
+		about = protocol == CGN_PROTO_ICMP && chance(r, 50)
+			? echo(at(far.address, internal.port), internal.address)
+			: flow_frame(protocol, far, internal, false, ACK);
+	d->f = d->ifc == OUT_SIDE
+		? icmp_error(remote().address, external.address, TYPE_UNREACHABLE, 1, &about, 28)
+		: icmp_error(chance(r, 50) ? internal.address : 0x0aff0002, far.address,
+			  TYPE_UNREACHABLE, 3, &about, PICK(8, 28));
+}
+
 // About a packet of a session, from either side.
 static void error_about(struct draft *d)
 {
@@ -394,6 +424,10 @@ static void error_about(struct draft *d)
 	struct draft about = {0};
 	uint32_t from, to;
 
+	if (world.config->n_static_mappings && chance(r, 10)) {
+		error_about_static(d);
+		return;
+	}
 	if (!m) {
 		other_kind(d);
 		return;
