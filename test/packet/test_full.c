@@ -141,7 +141,7 @@ static void preset_and_overflow_ports_are_the_whole_pool(void **state)
 		}
 }
 
-// The place of resting ports is as large as the session table: what was used before that rests no longer.
+// The place of resting ports is half as large as the session table: what was used before that rests no longer.
 static void the_store_of_resting_ports_is_exact(void **state)
 {
 	for (unsigned workers = 1; workers <= 2; workers++) {
@@ -166,8 +166,8 @@ static void the_store_of_resting_ports_is_exact(void **state)
 				n_mine);
 			bed_wait(303);
 			assert_int_equal(gauge(sessions), 0);
-			assert_int_equal(gauge(ports_resting), n);
-			assert_int_equal(bed_sum().rests_cut_short, (round - 1) * n);
+			assert_int_equal(gauge(ports_resting), n / 2);
+			assert_int_equal(bed_sum().rests_cut_short, round * n - n / 2);
 		}
 		while (bed_waiting(OUTSIDE)) {
 			struct frame f;
