@@ -4,7 +4,7 @@
 // The packet is dropped at once; only the head of it, for the quote, is kept. First in, first out, as
 // all wait equally long; bounded: what finds no room gets no answer.
 //
-// Owner:  one per worker. Memory: SYN_STORE * 168 bytes, taken once in syn_init().
+// Owner:  one per worker. Memory: SYN_STORE * 160 bytes, taken once in syn_init().
 // Keys:   FLOW_KEY of our external endpoint, FLOW_REMOTE of the sender.
 #pragma once
 #include <stdbool.h>
