@@ -86,11 +86,11 @@ static void put_step(const struct step *s)
 	run.packets++;
 }
 
-// Workers look at 64 sessions in a turn, at some of them twice. Where more than that may be due, an answer
+// Workers look at 32 sessions in a turn, at some of them twice. Where more than that may be due, an answer
 // to a hairpinned SYN may find its session there or not: then time must not go on.
 static bool is_unclear(void)
 {
-	return unsolicited_hairpins() && count_sessions() >= 32;
+	return unsolicited_hairpins() && count_sessions() >= 16;
 }
 
 // Is the order in which the burst is worked off still known? In a stream from which steps have been
@@ -387,7 +387,8 @@ static bool is_modelled(const char *name)
 		if (!strncmp(name, not_yet[i], strlen(not_yet[i])))
 			return false;
 	}
-	return strcmp(name, "no_buffer"); // there is always one
+	return strcmp(name, "no_buffer") &&
+		strcmp(name, "idle_sleeps"); // there is always one; nobody sleeps
 }
 
 static bool everything_happened(void)
@@ -400,12 +401,12 @@ static bool everything_happened(void)
 		CGN_DROPS(X)
 #undef X
 	};
-	// rings, buffers and neighbours do not run out here, and some limits are too high
+	// rings, buffers and neighbours do not run out here, some limits are too high, bursts are never full
 	static const enum cgn_drop not_here[] = {CGN_DROP_FRAME_SEGMENTED, CGN_DROP_INDEX_FULL,
 		CGN_DROP_FRAG_NO_BUFFER, CGN_DROP_NEIGHBOUR_TABLE_FULL,
 		CGN_DROP_NEIGHBOUR_QUEUE_FULL, CGN_DROP_NEIGHBOUR_UNRESOLVED, CGN_DROP_HANDOFF_FULL,
 		CGN_DROP_TX_FULL, CGN_DROP_STOPPED, CGN_DROP_LOCAL_RATE, CGN_DROP_FRAG_STORE_FULL,
-		CGN_DROP_STATIC_SESSIONS_FULL, CGN_DROP_FRAG_SOURCE_LIMIT};
+		CGN_DROP_STATIC_SESSIONS_FULL, CGN_DROP_FRAG_SOURCE_LIMIT, CGN_DROP_OVERLOAD_NEW};
 	bool all = true;
 
 	for (unsigned i = 0; i < CGN_DROP_COUNT; i++) {
