@@ -84,7 +84,8 @@ _Static_assert(sizeof(struct pkt) <= CGN_CACHE_LINE, "a packet's state is one ca
 struct batch {
 	struct pkt pkt[BATCH_MAX] __attribute__((aligned(CGN_CACHE_LINE)));
 	uint16_t n;
-	uint16_t n_missed; // the first so many are known to have no session (or were made just now)
+	uint16_t
+		n_missed; // the first so many the fast path did not find: nearly all have no session
 };
 
 static inline uint8_t *pkt_l4(const struct pkt *p)

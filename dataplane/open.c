@@ -325,7 +325,8 @@ void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsign
 	fetch_outbound(w, b, at, n, policy, subscriber);
 	stage_mark(w, STAGE_OPEN_FIND);
 	for (unsigned i = 0; i < n; i++) {
-		if (at[i] < b->n_missed &&
+		// fast.c looks at one candidate: a session that outsiders opened may be there all the same
+		if (at[i] < b->n_missed && !w->snapshot->statics.n &&
 			!is_translated(policy[i])) { // has no session, and gets none
 			admit_outbound(w, &b->pkt[at[i]], policy[i]);
 			continue;

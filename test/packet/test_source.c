@@ -211,6 +211,25 @@ static void a_session_is_the_same_when_it_was_hard_to_find(void **state)
 	assert_int_equal(bed_sum().sessions_created, 6);
 }
 
+// Nor must the policies: what a static mapping's host answers belongs to its session
+static void so_is_a_strangers_session_that_no_policy_would_allow(void **state)
+{
+	static struct fast blind;
+	const struct endpoint web = at(X1, 443), host = at(ALICE, 8443), client = at(S1, 4000);
+
+	blind = fast_base;
+	blind.frames = none_found;
+	BED(.policies = "  - {name: web, match: {protocol: tcp, destination-ports: [80]}, pool: p}",
+		.more = "static-mappings: [{name: web, protocol: tcp, internal: \"100.64.0.5:8443\","
+			" external: \"203.0.113.1:443\"}]");
+	pass_in(tcp(client, web, TCP_SYN));
+	bed.worker[0]->fast = &blind;
+	assert_endpoint(source_of(pass_out(tcp(host, client, TCP_SYN | TCP_ACK))), web);
+	pass_in(tcp(client, web, TCP_ACK));
+	assert_endpoint(source_of(pass_out(tcp(host, client, TCP_ACK))), web);
+	refuse_out(tcp(host, at(S2, 4000), TCP_SYN), CGN_DROP_POLICY_NONE);
+}
+
 static uint64_t packets_in(void)
 {
 	const struct flow_table *t = &bed.worker[0]->flows;
@@ -350,6 +369,7 @@ BED_MAIN(TEST(bad_sources_get_nothing_from_inside), TEST(bad_sources_get_nowhere
 	TEST(a_source_that_is_inside_gets_nowhere_from_outside),
 	TEST(the_session_of_a_hairpin_is_not_open_to_the_outside),
 	TEST(a_session_is_the_same_when_it_was_hard_to_find),
+	TEST(so_is_a_strangers_session_that_no_policy_would_allow),
 	TEST(other_sessions_of_a_hairpins_mapping_are), TEST(nor_is_that_of_a_static_mapping),
 	TEST(nor_across_workers), TEST(a_router_outside_may_be_numbered_like_the_inside),
 	TEST(an_address_may_be_inside_and_outside))
