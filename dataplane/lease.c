@@ -508,10 +508,11 @@ static uint32_t rests_end(struct worker *w, uint32_t hold_s, uint32_t max)
 static void fetch_blocks(const struct worker *w, uint32_t max)
 {
 	const struct portblocks *pb = &w->blocks;
-	uint32_t sub[UPKEEP_BLOCKS], n = 0;
+	uint32_t sub[UPKEEP_BLOCKS], n = 0, looked = 0;
 
-	for (uint32_t b = pb->rest_first; b != PORTBLOCK_NONE && n < max && n < UPKEEP_BLOCKS;
-		b = pb->block[b].rest_next) {
+	for (uint32_t b = pb->rest_first;
+		b != PORTBLOCK_NONE && looked < max && looked < UPKEEP_BLOCKS;
+		b = pb->block[b].rest_next, looked++) {
 		if (pb->block[b].sub == SUBSCRIBER_NONE)
 			continue;
 		sub[n] = pb->block[b].sub;
