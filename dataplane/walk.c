@@ -231,11 +231,15 @@ static bool fill_block(const struct worker *w, const struct cgn_filter *q, uint3
 	return true;
 }
 
-// Does one of the subscriber's blocks cover the port?
-static bool has_port(const struct worker *w, const struct subscriber *s, uint16_t port)
+// Does one of the subscriber's blocks lie on the external address that is asked for, and cover the port?
+static bool has_external(
+	const struct worker *w, const struct cgn_filter *q, const struct subscriber *s)
 {
 	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
-		if (portblock_has_port(&w->blocks, b, port))
+		if (q->by_external &&
+			w->blocks.address[w->blocks.block[b].address].address != q->external)
+			continue; // soft-app
+		if (!q->by_external_port || portblock_has_port(&w->blocks, b, q->external_port))
 			return true;
 	}
 	return false;
@@ -252,9 +256,7 @@ static bool fill_subscriber(const struct worker *w, const struct cgn_filter *q, 
 	external = w->blocks.address[s->paired].address;
 	if (q->by_subscriber && s->address != q->subscriber)
 		return false;
-	if (q->by_external && external != q->external)
-		return false;
-	if (q->by_external_port && !has_port(w, s, q->external_port))
+	if ((q->by_external || q->by_external_port) && !has_external(w, q, s))
 		return false;
 	if (q->by_policy && s->policy != q->policy)
 		return false;

@@ -153,6 +153,28 @@ static void filters_choose(void **state)
 		0);
 }
 
+// One with blocks of several addresses (soft-app) is found by each of them, with the ports there
+static void a_subscriber_is_found_by_all_addresses(void **state)
+{
+	struct endpoint first, last = {0};
+
+	BED(.pools = "  - {name: p, addresses: [203.0.113.1-203.0.113.2], ports: 1024-1055, block-size: 16,"
+		     " max-blocks: 3, soft-app: true}");
+	first = map(ALICE, 5000);
+	for (unsigned i = 1; i <= 32; i++)
+		last = map(ALICE, 5000 + i);
+	assert_int_not_equal(first.address, last.address);
+	assert_int_equal(count(SUBSCRIBERS, .by_external = true, .external = first.address), 1);
+	assert_int_equal(count(SUBSCRIBERS, .by_external = true, .external = last.address), 1);
+	assert_int_equal(count(SUBSCRIBERS, .by_external = true, .external = last.address,
+				 .by_external_port = true, .external_port = last.port),
+		1);
+	assert_int_equal(
+		count(SUBSCRIBERS, .by_external = true, .external = last.address,
+			.by_external_port = true, .external_port = (uint16_t)(last.port ^ 16)),
+		0); // only on the first address
+}
+
 static void a_long_walk_meets_each_record_once_while_packets_flow(void **state)
 {
 	static bool seen[3000];
@@ -290,6 +312,7 @@ static void a_mapping_that_ends_while_it_is_cleared_takes_no_other_along(void **
 }
 
 BED_MAIN(TEST(every_record_comes_with_all_that_is_known), TEST(filters_choose),
+	TEST(a_subscriber_is_found_by_all_addresses),
 	TEST(a_long_walk_meets_each_record_once_while_packets_flow),
 	TEST(a_reader_that_does_not_read_stops_the_walk_and_not_the_worker),
 	TEST(clear_sessions_ends_what_the_filter_names),
