@@ -135,8 +135,8 @@ static enum cgn_drop open_from_outside(struct worker *w, struct pkt *p, uint32_t
 		return CGN_DROP_PROTOCOL;
 	if (!(p->flags & PKT_HAIRPIN) && p->ip->ttl <= 1)
 		return CGN_DROP_TTL_EXPIRED; // nothing is made for what is not forwarded
-	if (!overload_take(&w->overload))
-		return CGN_DROP_OVERLOAD_NEW;
+	if (!(p->flags & PKT_HAIRPIN) && !overload_take(&w->overload))
+		return CGN_DROP_OVERLOAD_NEW; // a hairpin's first half has taken one
 	return session_open_static(w, NULL, hit.mapping,
 		FLOW_KEY(htonl(hit.address), 0, p->ip->proto), p->key, p->remote, 0, record);
 }
