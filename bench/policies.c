@@ -9,7 +9,8 @@
 
 static uint64_t rnd = 0x9e3779b97f4a7c15ull;
 static struct cgn_policy *policies;
-static struct cgn_prefix *bypass;
+static struct cgn_prefix *bypass, (*assorted)[PREFIXES_MAX];
+static struct cgn_port_range (*services)[2];
 static struct cgn_prefix inside = {0x64400000, 10}; // where the bench's subscribers are
 
 static uint32_t below(uint32_t n)
@@ -52,8 +53,8 @@ static void make_bypass(struct cgn_policy *p)
 
 static void make_assorted(struct cgn_policy *p, uint32_t i)
 {
-	struct cgn_prefix *list = must_alloc(PREFIXES_MAX, sizeof(*list));
-	struct cgn_port_range *ports = must_alloc(2, sizeof(*ports));
+	struct cgn_prefix *list = assorted[i];
+	struct cgn_port_range *ports = services[i];
 
 	*p = (struct cgn_policy){.action = i % 3 ? CGN_BYPASS : CGN_DROP};
 	snprintf(p->name, sizeof(p->name), "assorted-%u", i);
@@ -103,6 +104,8 @@ void policies_make(struct cgn_config *c, const struct cgn_policy *all)
 	uint32_t n = 0;
 
 	policies = must_alloc(opt.policies + 2, sizeof(*policies));
+	assorted = must_alloc(opt.policies, sizeof(*assorted));
+	services = must_alloc(opt.policies, sizeof(*services));
 	if (opt.bypass_prefixes)
 		make_bypass(&policies[n++]);
 	for (uint32_t i = 0; i + 1 < opt.policies; i++)
