@@ -7,7 +7,8 @@
 //           turns without any it only lets the CPU catch its breath in between. Then it sleeps, 10 us
 //           at first, twice as long each time, up to IDLE_SLEEP_MAX_NS. Work ends all that.
 //
-// A device's queue of 1024 frames holds 69 us of the smallest frames at 10 Gbit/s, so a sleep loses none.
+// A device's queue of 1024 frames holds 69 us of the smallest frames at 10 Gbit/s, more than a sleep lasts;
+// the system may wake up later (docs/performance.md, "Idle").
 //
 // Owner: each worker has one; only that worker calls these functions.
 #pragma once
