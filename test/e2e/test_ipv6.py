@@ -192,7 +192,7 @@ def iperf(lab, six, seconds):
 
 
 def test_iperf_over_both_versions_at_once(lab, nat):
-    runs = [iperf(lab, six, 3) for six in (False, True)]
+    runs = [iperf(lab, six, 8) for six in (False, True)]
     with iperf_server(lab, *(server for server, _, _ in runs)), nat.counting() as delta:
         for _, thread, _ in runs:
             thread.start()
