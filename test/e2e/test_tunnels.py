@@ -120,7 +120,7 @@ def test_esp_between_two_subscribers(lab, fleet, workers):
         (x, a), (y, b) = ends.items()
         with nat.counting() as delta:
             a.sendto(bytes(sa.encrypt(inner_packet(8, 2))[ESP]), (y, 0))
-        assert delta["NO_MAPPING"] >= 1
+        assert delta["NO_MAPPING"] == 1
         for n, size in enumerate(SIZES):
             for s, source, other, to in (b, y, a, x), (a, x, b, y):
                 p = inner_packet(size, n + 1)
