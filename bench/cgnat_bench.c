@@ -57,6 +57,7 @@ int main(int argc, char **argv)
 	setup_create(&setup);
 	measure_init(opt.workers);
 	for (uint32_t i = 0; i < opt.workers; i++) {
+		measure[i].setup = &setup;
 		measure[i].load = &setup.load[i];
 		measure[i].peer = opt.mode == MODE_HANDOFF ? &setup.load[1 - i] : NULL;
 		rte_eal_remote_launch(measure_run, &measure[i], i + 1);

@@ -26,6 +26,13 @@ void load_init(struct load *l, uint32_t id, uint32_t ports_per)
 	l->ns_per_tsc = 1e9 / (double)rte_get_tsc_hz();
 }
 
+void load_again(struct load *l)
+{
+	l->phase = LOAD_FILL;
+	l->fill_at = 0;
+	l->run_tsc = l->clock_ns = l->arp_ns = 0;
+}
+
 // ---- which mapping, and where it lies
 
 static uint64_t next_random(struct load *l)
@@ -147,7 +154,7 @@ static uint32_t next_size(struct load *l)
 static bool take_buffers(struct load *l, struct rte_mbuf **m, uint32_t n)
 {
 	while (l->n_spare < n) {
-		if (!(l->spare[l->n_spare] = rte_pktmbuf_alloc(l->worker->mbufs)))
+		if (!(l->spare[l->n_spare] = rte_pktmbuf_alloc(l->mbufs)))
 			return false;
 		l->n_spare++;
 	}
@@ -199,7 +206,7 @@ struct rte_mbuf *load_frame(struct load *l, enum side side, bool fresh, uint64_t
 
 static void answer_arp(struct load *l, uint8_t ifc, uint32_t address)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(l->worker->mbufs);
+	struct rte_mbuf *m = rte_pktmbuf_alloc(l->mbufs);
 
 	if (!m)
 		return;

@@ -34,6 +34,7 @@ enum side {
 
 struct load {
 	struct worker *worker;
+	struct rte_mempool *mbufs;
 	uint32_t *sub; // internal addresses, host order
 	uint32_t n_subs, ports_per;
 	uint64_t n; // mappings of this worker
@@ -74,6 +75,8 @@ struct load {
 
 // l->worker is there already; l->sub, n_subs, n, external, gateway are the caller's to fill in.
 void load_init(struct load *l, uint32_t id, uint32_t ports_per);
+
+void load_again(struct load *l); // from the beginning, with another worker
 
 uint32_t load_prepare(struct load *l); // frames of the round
 uint64_t load_run(struct load *l); // TSC clocks it took

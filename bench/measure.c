@@ -16,9 +16,7 @@
 #define DISCARDED_MAX 0.25 // likewise: rounds with a context switch
 #define EXPIRE_SPAN_S 298 // mappings of --expire were last used over so long a time
 #define PACKETS_TURN_NS 10240 // --packets: a turn of the worker's clock
-#define EXPIRE_ALL_S_MAX 120
 #define WARM_S 0.005 // of a paced load, before it counts
-#define SWITCH_NS 1000 // a context switch takes more
 
 static pthread_barrier_t barrier;
 static _Atomic unsigned n_measuring;
@@ -419,51 +417,18 @@ static void measure_expire(struct meter *m)
 		(double)r->expired * (double)rte_get_tsc_hz() / (double)(l->run_tsc - run_tsc);
 }
 
-// Turns of an idle worker from the moment when the first mapping runs out until the last one has.
-static void measure_expire_all(struct meter *m)
+static void measure_expire_all(struct meter *m, struct setup *setup)
 {
 	struct load *l = m->load;
 	struct result *r = m->result;
-	const struct cgn_counters *c = &l->worker->counters;
-	uint32_t *histogram = calloc(LATENCY_NS_MAX, sizeof(*histogram));
-	uint64_t limit, spent = 0, turns = 0, switches, longest = 0;
-	struct own before;
+	struct turns_result *t = &r->turns;
 
-	if (!histogram)
-		fail("out of memory");
-	fill(l, l->n);
-	for (; !c->mappings_expired && l->clock_ns < 310000000000ull; l->clock_ns += 1000000)
-		worker_poll(l->worker, l->clock_ns);
-	together();
-	before = own_now();
-	switches = before.switches;
-	limit = rte_rdtsc() + tsc_of(EXPIRE_ALL_S_MAX);
-	for (uint64_t begin = rte_rdtsc(), end; c->mappings_expired < l->n && begin < limit;
-		begin = rte_rdtsc()) {
-		uint64_t ns, now;
-
-		worker_poll(l->worker, l->clock_ns);
-		end = rte_rdtsc();
-		ns = (uint64_t)((double)(end - begin) * l->ns_per_tsc);
-		l->clock_ns += ns;
-		if (ns > SWITCH_NS && (now = own_switches()) != switches) {
-			switches = now; // somebody else's doing
-			continue;
-		}
-		spent += end - begin;
-		turns++;
-		longest = ns > longest ? ns : longest;
-		histogram[ns < LATENCY_NS_MAX ? ns : LATENCY_NS_MAX - 1]++;
-	}
-	r->own = own_now().steal_ms - before.steal_ms <= STEAL_MS_MAX;
-	r->switches = own_now().switches - before.switches;
-	r->expired = c->mappings_expired;
+	turns_run(setup, l, t);
+	r->own = t->own;
+	r->expired = t->expired / TURNS_RUNS;
 	r->missing += l->n - r->expired;
-	r->cycles_per_packet = r->expired ? (double)spent / (double)r->expired : 0;
-	r->expired_per_second = (double)r->expired * (double)rte_get_tsc_hz() / (double)spent;
-	r->turn_ns_max = longest;
-	r->turn_ns_p999 = quantile(histogram, LATENCY_NS_MAX, turns, 0.999);
-	free(histogram);
+	r->cycles_per_packet = t->expired ? (double)t->tsc / (double)t->expired : 0;
+	r->expired_per_second = (double)rte_get_tsc_hz() / r->cycles_per_packet;
 }
 
 static void measure_handoff(struct meter *m, struct load *peer)
@@ -497,7 +462,7 @@ int measure_run(void *arg)
 		measure_expire(&m);
 		break;
 	case MODE_EXPIRE_ALL:
-		measure_expire_all(&m);
+		measure_expire_all(&m, measure->setup);
 		break;
 	case MODE_HANDOFF:
 		measure_handoff(&m, measure->peer);

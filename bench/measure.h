@@ -8,6 +8,7 @@
 #include "cross.h"
 #include "load.h"
 #include "pace.h"
+#include "turns.h"
 
 #define WINDOWS 9 // the median of so many is reported
 #define WINDOWS_TRIED (3 * WINDOWS)
@@ -24,7 +25,7 @@ struct result {
 	double new_per_second;
 	uint64_t expired, blocks_lent; // while measuring
 	double expired_per_second;
-	uint64_t turn_ns_max, turn_ns_p999; // --expire-all
+	struct turns_result turns; // --expire-all
 
 	double instructions, cache_misses; // per packet, < 0: not available
 	double stage[STAGE_COUNT]; // clocks per packet, own cost taken out; with CGN_STAGES
@@ -42,6 +43,7 @@ struct result {
 };
 
 struct measure {
+	struct setup *setup;
 	struct load *load, *peer; // peer: of --handoff
 	struct result result;
 };

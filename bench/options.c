@@ -48,7 +48,7 @@ static _Noreturn void usage(int code)
 		"  --bypass-prefixes N destinations that a policy before them bypasses, 0..1000000 (0)\n"
 		"  --bypass            measure packets to those instead\n"
 		"  --expire N          while N mappings run out per 1000 packets, 1..500\n"
-		"  --expire-all        no packets: how all mappings run out\n"
+		"  --expire-all        no packets: how long a turn takes while all mappings run out\n"
 		"  --handoff           two workers: what it costs that packets arrive at the wrong one\n"
 		"  --stages            clocks per stage (cgnat-bench-stages, beside this program)\n"
 		"  --hugepages         memory from hugepages; without it, figures are not comparable\n"
@@ -301,6 +301,10 @@ static void check(void)
 	}
 	if (opt.mode == MODE_EXPIRE && opt.mappings < 32768) {
 		fprintf(stderr, "cgnat-bench: --expire: needs 32768 mappings or more\n");
+		exit(2);
+	}
+	if (opt.mode == MODE_EXPIRE_ALL && opt.workers > 1) {
+		fprintf(stderr, "cgnat-bench: --expire-all: has one worker\n");
 		exit(2);
 	}
 	if (opt.mode == MODE_BYPASS && !opt.bypass_prefixes) {

@@ -43,9 +43,6 @@ static struct result sum_of(const struct measure *m)
 		s.expired += r->expired;
 		s.blocks_lent += r->blocks_lent;
 		s.expired_per_second += r->expired_per_second;
-		s.turn_ns_max = r->turn_ns_max > s.turn_ns_max ? r->turn_ns_max : s.turn_ns_max;
-		s.turn_ns_p999 =
-			r->turn_ns_p999 > s.turn_ns_p999 ? r->turn_ns_p999 : s.turn_ns_p999;
 		s.instructions += r->instructions;
 		s.cache_misses += r->cache_misses;
 		for (unsigned j = 0; j < STAGE_COUNT; j++)
@@ -156,6 +153,20 @@ static json_t *flood_json(const struct result *s)
 	return j;
 }
 
+static json_t *quantiles_json(const struct turns_quantiles *q)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "p50", (json_int_t)q->p50, "p99",
+		(json_int_t)q->p99, "p999", (json_int_t)q->p999, "max", (json_int_t)q->max);
+}
+
+static json_t *turns_json(const struct turns_result *t)
+{
+	return json_pack("{s:I, s:I, s:i, s:b, s:b, s:o, s:o, s:o}", "n", (json_int_t)t->n,
+		"looked_max", (json_int_t)t->looked_max, "runs", TURNS_RUNS, "own", t->own, "same",
+		t->same, "turn_ns", quantiles_json(&t->turn), "control_ns",
+		quantiles_json(&t->control), "least_ns", quantiles_json(&t->least));
+}
+
 static json_t *windows_json(const struct measure *m, const struct result *s)
 {
 	json_t *j = json_object(), *list = json_array();
@@ -205,9 +216,8 @@ static void report_json(
 	set_n(j, "blocks_lent", s->blocks_lent);
 	set_n(j, "expired", s->expired);
 	set_real(j, "expired_per_second", s->expired_per_second);
-	set(j, "turn_ns",
-		json_pack("{s:I, s:I}", "p999", (json_int_t)s->turn_ns_p999, "max",
-			(json_int_t)s->turn_ns_max));
+	if (opt.mode == MODE_EXPIRE_ALL)
+		set(j, "turns", turns_json(&m[0].result.turns));
 	set_real(j, "bytes_per_mapping", bytes);
 	set_n(j, "drops", s->drops);
 	set_n(j, "wrong", s->wrong);
@@ -314,6 +324,24 @@ static void text_stages(const struct result *s)
 	printf("    %-20s %7.1f\n", "all", sum);
 }
 
+static void text_quantiles(const char *what, const struct turns_quantiles *q)
+{
+	printf("    %-42s %9.1f %9.1f %9.1f %9.1f\n", what, (double)q->p50 / 1e3,
+		(double)q->p99 / 1e3, (double)q->p999 / 1e3, (double)q->max / 1e3);
+}
+
+static void text_turns(const struct turns_result *t)
+{
+	printf("  %" PRIu64
+	       " turns, which looked at %u sessions, ports and blocks at most, %u times%s%s\n",
+		t->n, t->looked_max, TURNS_RUNS, t->same ? "" : " (NOT THE SAME TURNS)",
+		t->own ? "" : " (time was stolen meanwhile)");
+	printf("    %-42s %9s %9s %9s %9s\n", "us", "p50", "p99", "p99.9", "longest");
+	text_quantiles("a turn", &t->turn);
+	text_quantiles("as much pure computation after each", &t->control);
+	text_quantiles("of each turn the shortest time", &t->least);
+}
+
 static void text_handoff(const struct measure *m)
 {
 	const struct cross_result *r = &m[0].result.cross;
@@ -338,9 +366,7 @@ static void report_text(
 	} else if (opt.mode == MODE_EXPIRE_ALL) {
 		printf("  %" PRIu64 " mappings ran out, %.2f M per second, %.0f clocks each\n",
 			s->expired, s->expired_per_second / 1e6, s->cycles_per_packet);
-		printf("  a turn of the worker: p99.9 %" PRIu64 " ns, longest %" PRIu64 " ns%s\n",
-			s->turn_ns_p999, s->turn_ns_max,
-			s->own ? "" : " (time was stolen meanwhile)");
+		text_turns(&m[0].result.turns);
 	} else if (opt.mode == MODE_HANDOFF) {
 		text_handoff(m);
 	} else {

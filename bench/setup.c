@@ -189,21 +189,19 @@ static void make_port(struct worker_port *p)
 	memcpy(p->l2_tail, ethertype, 2);
 }
 
+// The same worker every time, from its memory to its seed; l->worker is NULL or there no more.
 static void make_worker(struct load *l, uint32_t id, const struct snapshot *snapshot)
 {
-	struct worker_spec spec = {
-		.id = id, .n_workers = opt.workers, .snapshot = snapshot, .socket = SOCKET_ID_ANY};
-	uint8_t key[32] = {(uint8_t)(id + 1), 7}; // the same run every time
+	struct worker_spec spec = {.id = id,
+		.n_workers = opt.workers,
+		.snapshot = snapshot,
+		.mbufs = l->mbufs,
+		.socket = SOCKET_ID_ANY};
+	uint8_t key[32] = {(uint8_t)(id + 1), 7};
 	const char *what;
-	char name[32];
 
-	snprintf(name, sizeof(name), "packets%u", id);
-	spec.mbufs = rte_pktmbuf_pool_create(
-		name, MBUFS_PER_WORKER, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	spec.rng_key = key;
-	l->worker = spec.mbufs ? worker_create(&spec, &what) : NULL;
-	if (!spec.mbufs)
-		what = "packets";
+	l->worker = worker_create(&spec, &what);
 	if (!l->worker || worker_restore(l->worker, &block_memory, 0)) {
 		fprintf(stderr, "cgnat-bench: no memory for %s\n", what);
 		exit(1);
@@ -213,12 +211,36 @@ static void make_worker(struct load *l, uint32_t id, const struct snapshot *snap
 	make_port(&l->worker->port[0]);
 	make_port(&l->worker->port[1]);
 	load_ports(l);
+}
+
+static void make_load(struct load *l, uint32_t id, const struct snapshot *snapshot)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "packets%u", id);
+	l->mbufs = rte_pktmbuf_pool_create(
+		name, MBUFS_PER_WORKER, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	if (!l->mbufs)
+		fail("no memory for packets");
+	make_worker(l, id, snapshot);
 	load_init(l, id, ports_per());
 	l->gateway[SIDE_INTERNAL] = GATEWAY_INSIDE;
 	l->gateway[SIDE_EXTERNAL] = GATEWAY_OUTSIDE;
 	l->sub = calloc(opt.subscribers, sizeof(*l->sub));
 	if (!l->sub)
 		fail("out of memory");
+}
+
+void setup_renew(struct setup *s, struct load *l)
+{
+	const uint32_t id = l->worker->id;
+
+	worker_destroy(l->worker);
+	memset(block_memory.records, 0, block_memory.n_records * sizeof(*block_memory.records));
+	memset(l->external, 0, l->n * sizeof(*l->external));
+	make_worker(l, id, s->snapshot);
+	load_again(l);
+	worker_begin(l->worker, 0);
 }
 
 // Every subscriber to the worker that owns it; mappings follow.
@@ -255,7 +277,7 @@ void setup_create(struct setup *s)
 	make_rings();
 	make_block_memory(&s->config);
 	for (uint32_t i = 0; i < opt.workers; i++)
-		make_worker(&s->load[i], i, s->snapshot);
+		make_load(&s->load[i], i, s->snapshot);
 	share_out(s);
 }
 

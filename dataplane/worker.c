@@ -661,17 +661,25 @@ static unsigned receive(struct worker *w, uint8_t ifc, bool *full)
 	return n;
 }
 
+// Sessions that a round looks at. Where no port may begin its rest any more, each end also cuts the
+// oldest rest short: as much work again.
+static uint32_t upkeep_flows(const struct worker *w)
+{
+	return w->rests.n_max - w->rests.n_live >= UPKEEP_FLOWS ? UPKEEP_FLOWS : UPKEEP_FLOWS / 2;
+}
+
 static uint32_t upkeep(struct worker *w)
 {
+	const uint32_t flows = upkeep_flows(w);
 	// One round is short. As much as was made since the last turn ends on top of that, so that what
 	// runs out never queues up behind what is made.
 	const uint64_t made = w->counters.sessions_created - w->upkeep_made;
-	const uint32_t rounds = 1 + (uint32_t)((made + UPKEEP_FLOWS - 1) / UPKEEP_FLOWS);
+	const uint32_t rounds = 1 + (uint32_t)((made + flows - 1) / flows);
 	uint32_t n = 0;
 
 	w->upkeep_made = w->counters.sessions_created;
-	for (uint32_t i = 0, got = UPKEEP_FLOWS; i < rounds && got == UPKEEP_FLOWS; i++)
-		n += got = session_upkeep(w, UPKEEP_FLOWS);
+	for (uint32_t i = 0, got = flows; i < rounds && got == flows; i++)
+		n += got = session_upkeep(w, flows);
 	for (uint32_t i = 0, got = 1; i < rounds && got; i++)
 		n += got = lease_upkeep(w, UPKEEP_RESTS, UPKEEP_BLOCKS);
 	n += icmp_upkeep(w, UPKEEP_SYNS);

@@ -28,7 +28,7 @@
 
 #define WORKER_TX_MAX 128 // frames that wait for transmission on one interface
 #define HANDOFF_RING 2048 // slots of a ring between two workers, power of two
-#define UPKEEP_FLOWS 32 // sessions looked at per round (worker.c says how many rounds)
+#define UPKEEP_FLOWS 32 // sessions looked at per round, at most (worker.c says how many rounds)
 #define UPKEEP_RESTS 32 // rests of ports ended per round
 #define UPKEEP_BLOCKS 8 // rests of blocks ended per round
 #define UPKEEP_NEIGHBOURS 16

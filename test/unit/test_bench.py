@@ -86,7 +86,13 @@ def test_policies_that_do_not_match_change_nothing():
 def test_all_mappings_run_out():
     j = measured("--expire-all")
     assert j["mode"] == "expire-all" and j["expired"] == 3000
-    assert j["turn_ns"]["max"] >= j["turn_ns"]["p999"] > 0
+    turns = j["turns"]
+    assert turns["n"] >= 3000 // 32 and turns["looked_max"] >= 32 and turns["runs"] == 3
+    assert turns["same"]  # the same seed, the same work
+    for name in ("turn_ns", "control_ns", "least_ns"):
+        q = turns[name]
+        assert 0 < q["p50"] <= q["p99"] <= q["p999"] <= q["max"]
+    assert turns["least_ns"]["max"] <= turns["turn_ns"]["max"]
 
 
 def test_stages_add_up():
@@ -187,6 +193,7 @@ def test_text_names_what_was_measured():
     (["--flood", "50"], "--flood: 50 is not a percentage, 0%..1000%"),
     (["--flood", "50%", "--new"], "--flood: goes with --load"),
     (["--flood", "50%", "--load", "0"], "--flood: goes with --load"),
+    (["--expire-all", "--workers", "2"], "--expire-all: has one worker"),
     (["--handoff", "--workers", "3"], "--handoff: has two workers"),
     (["--nonsense"], "usage: cgnat-bench"),
     (["--mappings"], "usage: cgnat-bench"),
