@@ -42,32 +42,61 @@ static bool append_static(json_t *ranges, const struct cgn_static_mapping *m)
 
 // ---- preset ports
 
-// Not so where reserved ports lie between them, or where they are scattered.
-static bool is_every_step_th(
-	const struct cgn_det *det, struct cgn_det_slot slot, const struct cgn_det_span *span)
+struct port_set {
+	uint32_t n;
+	bool has[65536];
+};
+
+// The ports of a slot, but for those that a static mapping has taken from it.
+static void ports_of_slot(struct port_set *set, const struct cgn_config *c,
+	const struct cgn_det *det, struct cgn_det_slot slot)
 {
-	for (uint32_t i = 0; span->step && i < det->n_ports; i++)
-		if (cgn_det_port(det, slot, i) != span->first + i * span->step)
+	const uint32_t external = cgn_det_external(det, slot.external);
+
+	*set = (struct port_set){.n = 0};
+	for (uint32_t i = 0; i < det->n_ports; i++)
+		set->has[cgn_det_port(det, slot, i)] = true;
+	for (uint32_t i = 0; i < c->n_static_mappings; i++) {
+		const struct cgn_static_mapping *m = &c->static_mappings[i];
+
+		if (m->external != external)
+			continue;
+		for (uint32_t port = m->external_ports.first; port <= m->external_ports.last;
+			port++)
+			set->has[port] = false;
+	}
+	for (uint32_t port = 0; port < 65536; port++)
+		set->n += set->has[port];
+}
+
+// Not so where reserved ports or those of static mappings lie between them, or where they are
+// scattered.
+static bool is_every_step_th(
+	const struct cgn_det *det, const struct port_set *set, const struct cgn_det_span *span)
+{
+	for (uint32_t i = 0; span->step && i < det->n_ports; i++) {
+		const uint32_t port = span->first + i * span->step;
+
+		if (port > span->last || !set->has[port])
 			return false;
+	}
 	return span->step;
 }
 
 // "1029,1044-1045"
-static char *port_list(const struct cgn_det *det, struct cgn_det_slot slot)
+static char *port_list(const struct port_set *set)
 {
-	bool has[65536] = {false}, is_first = true;
+	bool is_first = true;
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 
 	if (!out)
 		return NULL;
-	for (uint32_t i = 0; i < det->n_ports; i++)
-		has[cgn_det_port(det, slot, i)] = true;
 	for (uint32_t port = 0, end; port < 65536; port = end) {
-		for (end = port; end < 65536 && has[end] == has[port]; end++)
+		for (end = port; end < 65536 && set->has[end] == set->has[port]; end++)
 			;
-		if (!has[port])
+		if (!set->has[port])
 			continue;
 		fprintf(out, end - port > 1 ? "%s%u-%u" : "%s%u", is_first ? "" : ",", port,
 			end - 1);
@@ -77,21 +106,25 @@ static char *port_list(const struct cgn_det *det, struct cgn_det_slot slot)
 	return text;
 }
 
-static bool append_preset(json_t *ranges, const struct cgn_det *det, struct cgn_det_slot slot)
+static bool append_preset(json_t *ranges, const struct cgn_config *c, const struct cgn_det *det,
+	struct cgn_det_slot slot)
 {
 	const struct cgn_det_span span = cgn_det_span(det, slot);
-	const struct resolve_range range = {
+	struct port_set set;
+	json_t *json;
+	char *list;
+
+	ports_of_slot(&set, c, det, slot);
+	json = resolve_range_json(&(struct resolve_range){
 		.subscriber = cgn_det_subscriber(det, cgn_det_holder(det, slot)),
 		.external = cgn_det_external(det, slot.external),
 		.first_port = span.first,
 		.last_port = span.last,
 		.step = span.step,
-		.n_ports = det->n_ports,
+		.n_ports = set.n,
 		.pool = det->pool->name,
-	};
-	json_t *json = resolve_range_json(&range);
-	char *list = is_every_step_th(det, slot, &span) ? NULL : port_list(det, slot);
-
+	});
+	list = is_every_step_th(det, &set, &span) ? NULL : port_list(&set);
 	if (json && list && json_object_set_new(json, "port_list", json_string(list))) {
 		json_decref(json);
 		json = NULL;
@@ -179,7 +212,7 @@ bool resolve_external(
 	if (!det)
 		return false;
 	ok = !cgn_det_find(det, cgn_det_external_number(det, address), port, &slot, &i) ||
-		append_preset(ranges, det, slot);
+		append_preset(ranges, c, det, slot);
 	cgn_det_destroy(det);
 	return ok;
 }
@@ -198,7 +231,7 @@ bool resolve_subscriber(const struct cgn_config *c, uint32_t address, json_t *ra
 			return false;
 		number = cgn_det_number(det, address);
 		ok = number == CGN_DET_NONE ||
-			append_preset(ranges, det, cgn_det_slot_of(det, number));
+			append_preset(ranges, c, det, cgn_det_slot_of(det, number));
 		cgn_det_destroy(det);
 		if (!ok)
 			return false;

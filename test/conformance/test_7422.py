@@ -168,3 +168,65 @@ def test_R7422_rev_before_any_packet_was_sent(start):
     assert nat.ctl("resolve", external=f"{X}:57471")["subscriber"] == address(14)
     with pytest.raises(Refused, match="look in the log|lent"):
         nat.ctl("resolve", external=f"{X}:58204")
+
+
+def arithmetic(subscribers, addresses, candidates, n, algorithm):
+    """Who has what, worked out from docs/configuration.md alone: {subscriber: (address, ports)}."""
+    each, more = divmod(len(subscribers), len(addresses))
+    slots = [each + (a < more) for a in range(len(addresses))]
+    if algorithm in ("round-robin", "interlaced"):
+        places = [(k % len(addresses), k // len(addresses)) for k in range(len(subscribers))]
+    else:
+        places = [(a, s) for a, count in enumerate(slots) for s in range(count)]
+    plan = {}
+    for subscriber, (a, s) in zip(subscribers, places):
+        which = range(s, slots[a] * n, slots[a]) if algorithm in ("staggered", "interlaced") else (
+            range(s * n, s * n + n))
+        plan[subscriber] = addresses[a], [candidates[i] for i in which]
+    return plan
+
+
+def listed(answer):
+    """The ports that an answer of resolve names."""
+    if "port_list" not in answer:
+        return list(range(answer["first_port"], answer["last_port"] + 1, answer["step"]))
+    parts = [part.split("-") for part in answer["port_list"].split(",")]
+    return [port for part in parts for port in range(int(part[0]), int(part[-1]) + 1)]
+
+
+@pytest.mark.parametrize("algorithm", ["sequential", "staggered", "round-robin", "interlaced", "cryptographic"])
+def test_R7422_rev_forward_and_backward_agree_for_every_port(start, algorithm):
+    """A /29 and single hosts that it covers or not, on five addresses in no order, one of them gone to a
+    one-to-one mapping; reserved ports, and a static mapping inside of somebody's."""
+    n, taken = 48, 1100
+    sources = ["100.64.7.9", "100.64.7.8/29", "100.64.7.30", "100.64.7.31", "100.64.7.16/30"]
+    hosts = [9, 10, 11, 12, 13, 14, 15, 30, 31, 16, 17, 18]  # .8 and .19 are boundaries, .15 and .16 are not
+    addresses = ["192.0.2.130", "192.0.2.133", "192.0.2.140", "192.0.2.141"]
+    key = "5a" * 16 if algorithm == "cryptographic" else None
+    nat = det(start, ports=n, algorithm=algorithm, sources=sources, key=key,
+              pool={"addresses": ["192.0.2.140/31", "192.0.2.132-192.0.2.133", "192.0.2.130"],
+                    "ports": "1000-2000", "reserved-ports": ["1010-1019", 1050]},
+              static_mappings=[{"name": "one", "internal": "100.64.7.200", "external": "192.0.2.132"},
+                               {"name": "web", "protocol": "tcp", "internal": "100.64.7.201:80",
+                                "external": f"192.0.2.133:{taken}"}])
+    candidates = [p for p in range(1000, 2001) if not 1010 <= p <= 1019 and p != 1050]
+    plan = arithmetic([address(h) for h in hosts], addresses, candidates, n, algorithm)
+    owners = {}
+    for subscriber, (external, ports) in plan.items():
+        got = nat.ctl("resolve", subscriber=subscriber)
+        if key is None:
+            ports = [p for p in ports if (external, p) != ("192.0.2.133", taken)]
+            assert listed(got) == ports
+        assert got["external_address"] == external and got["ports"] == len(listed(got))
+        owners.update({(external, p): subscriber for p in listed(got)})
+    assert len(owners) == n * len(hosts) - 1  # nobody's twice
+    for external in addresses:
+        for port in range(990, 1300):
+            try:
+                answered = nat.ctl("resolve", external=f"{external}:{port}")
+            except Refused:
+                answered = {"subscriber": None}
+            if (external, port) == ("192.0.2.133", taken):
+                assert answered["static_mapping"] == "web"
+            else:
+                assert answered["subscriber"] == owners.get((external, port)), (external, port)

@@ -81,7 +81,9 @@ static void resolve_computes_preset_ports(void **state)
 		"  - {name: odd, addresses: [203.0.113.2], allocation: deterministic, deterministic: {ports: 32, algorithm: cryptographic, key: 000102030405060708090a0b0c0d0e0f}}\n"
 		"policies:\n"
 		"  - {name: a, pool: det, match: {source: [100.64.0.0/28], protocol: tcp}}\n"
-		"  - {name: b, pool: odd, match: {source: [100.64.0.0/27]}}\n";
+		"  - {name: b, pool: odd, match: {source: [100.64.0.0/27]}}\n"
+		"static-mappings:\n"
+		"  - {name: w, protocol: tcp, internal: 100.64.0.40:80-82, external: 203.0.113.1:9100-9102}\n";
 	const struct cgn_config *saved = control.config;
 	json_t *answer, *list, *scattered;
 	const char *ports;
@@ -104,6 +106,15 @@ static void resolve_computes_preset_ports(void **state)
 	assert_true(strchr(ports, ',') && atoi(ports) >= 1024);
 	assert_true(json_is_true(json_object_get(json_array_get(list, 2), "dynamic")));
 	json_decref(answer);
+	// what a static mapping took is not the subscriber's
+	answer = resolved("\"external\": \"203.0.113.1:9099\"", "100.64.0.3", "203.0.113.1", 9088,
+		13119, false, 1);
+	assert_int_equal(integer(answer, "ports"), 4032 - 3);
+	assert_string_equal(
+		json_string_value(json_object_get(answer, "port_list")), "9088-9099,9103-13119");
+	json_decref(answer);
+	json_decref(resolved("\"external\": \"203.0.113.1:9100\"", "100.64.0.40", "203.0.113.1",
+		9100, 9102, false, 1));
 	// block 17 is shown by the walk as preset: the plan has said it already
 	json_decref(resolved("\"subscriber\": \"100.64.0.18\"", "100.64.0.18", "203.0.113.2", 1024,
 		1983, false, 1));
