@@ -228,6 +228,7 @@ static inline void flow_prefetch_new(const struct flow_table *t, uint32_t n)
 		cgn_prefetch_w(&t->flow[r]);
 		cgn_prefetch_w(&t->cold[r]);
 	}
+	cgn_prefetched();
 }
 
 // Puts what flow_open_unsettled() made into the inbound index. FLOW_NONE: all of it is there. Else

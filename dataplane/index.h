@@ -67,6 +67,7 @@ static inline uint32_t index_other(const struct index *t, uint32_t bucket, uint1
 static inline void index_prefetch(const struct index *t, uint64_t hash)
 {
 	cgn_prefetch(&t->bucket[index_first(t, hash)]);
+	cgn_prefetched();
 }
 
 // Bit per slot whose tag is `tag`.
@@ -141,6 +142,7 @@ static inline void index_prefetch_second(const struct index *t, uint64_t hash)
 
 	if (cgn_unlikely(!index_match(&t->bucket[first], 0)))
 		cgn_prefetch_w(&t->bucket[index_other(t, first, index_tag(hash))]);
+	cgn_prefetched();
 }
 
 // The entry (hash, from), which must be there, becomes (hash, to). Never fails.
@@ -154,6 +156,7 @@ static inline void index_prefetch_away(const struct index *t, uint64_t hash)
 
 	if (cgn_unlikely(!index_match(&t->bucket[first], index_tag(hash))))
 		cgn_prefetch_w(&t->bucket[index_other(t, first, index_tag(hash))]);
+	cgn_prefetched();
 }
 
 // Removes the entry (hash, record). Returns false when it is not there.

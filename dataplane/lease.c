@@ -475,6 +475,7 @@ static void fetch_rests(const struct worker *w, const uint32_t *due, uint32_t n)
 		if (w->blocks.block[r->block].state == PORTBLOCK_LENT)
 			cgn_prefetch_w(&w->subscribers.sub[w->blocks.block[r->block].sub]);
 	}
+	cgn_prefetched();
 }
 
 void lease_prefetch_rests(const struct worker *w, uint32_t n)
@@ -524,6 +525,7 @@ static void fetch_blocks(const struct worker *w, uint32_t max)
 		index_prefetch(&w->subscribers.index,
 			subscriber_hash(&w->subscribers, s->address, s->pool));
 	}
+	cgn_prefetched();
 }
 
 static uint32_t blocks_end(struct worker *w, uint32_t hold_s, uint32_t max)

@@ -205,6 +205,7 @@ static inline void portblock_prefetch(const struct portblocks *pb, uint32_t bloc
 {
 	cgn_prefetch_w(&pb->block[block]);
 	cgn_prefetch_w((const char *)&pb->block[block + 1] - 1);
+	cgn_prefetched();
 }
 
 // Fetches the bitmap that a port of a block will be searched in.
@@ -216,4 +217,5 @@ static inline void portblock_prefetch_bits(
 
 	cgn_prefetch_w(pb->port_bits + b->bits +
 		l4 * (uint32_t)(shape->n_port_words + shape->n_full_words));
+	cgn_prefetched();
 }

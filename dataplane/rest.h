@@ -61,6 +61,7 @@ bool rest_find(const struct rest *r, uint64_t key, struct rest_port *out);
 static inline void rest_prefetch(const struct rest *r, uint64_t key)
 {
 	index_prefetch(&r->index, index_hash(key, r->seed));
+	cgn_prefetched();
 }
 
 // The entries of the next `n` ports that begin to rest, as far as they were never used.
@@ -68,4 +69,5 @@ static inline void rest_prefetch_new(const struct rest *r, uint32_t n)
 {
 	for (uint32_t i = r->top; i < r->n_max && i - r->top < n; i++)
 		cgn_prefetch_w(&r->entry[i]);
+	cgn_prefetched();
 }

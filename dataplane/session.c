@@ -488,6 +488,7 @@ static void fetch_ends(const struct worker *w, const uint32_t *record, uint32_t 
 		rest_prefetch(&w->rests, REST_KEY(flow_key_of(f), b->pool));
 	}
 	lease_prefetch_rests(w, n);
+	cgn_prefetched();
 }
 
 uint32_t session_upkeep(struct worker *w, uint32_t max)
