@@ -279,6 +279,24 @@ static void check_match(struct report *r, struct node *match, const struct cgn_p
 		node_key_error(r, ports, "only allowed with protocol tcp or udp");
 }
 
+// A limit of one protocol that the one of all would never let anybody reach is a mistake.
+static void check_limits(struct report *r, struct node *limits, const struct cgn_policy *p)
+{
+	static const char *const keys[CGN_L4_COUNT] = {[CGN_L4_TCP] = "mappings-tcp",
+		[CGN_L4_UDP] = "mappings-udp",
+		[CGN_L4_ICMP] = "mappings-icmp"};
+	const struct node *all = node_get(limits, "mappings");
+
+	for (unsigned l4 = 0; l4 < CGN_L4_COUNT && node_ok(all); l4++) {
+		struct node *n = node_get(limits, keys[l4]);
+
+		if (node_ok(n) && p->limit_mappings_of[l4] > p->limit_mappings)
+			node_error(r, n,
+				"%u is more than limits.mappings in line %u, 1..%u are allowed",
+				p->limit_mappings_of[l4], all->line, p->limit_mappings);
+	}
+}
+
 static void check_policies(struct report *r, struct node *root, struct cgn_config *c)
 {
 	static const char *const translate_only[] = {
@@ -294,6 +312,7 @@ static void check_policies(struct report *r, struct node *root, struct cgn_confi
 		if (n->kind != NODE_MAP || !is_usable(n, "action"))
 			continue;
 		check_match(r, match, p);
+		check_limits(r, node_get(n, "limits"), p);
 		if (p->action == CGN_TRANSLATE && find_pool(r, root, n, c, &p->pool))
 			is_used[p->pool] = true;
 		for (unsigned k = 0; p->action != CGN_TRANSLATE && k < LEN(translate_only); k++) {

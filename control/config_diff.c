@@ -221,6 +221,9 @@ static void write_policy(json_t *sections, const struct cgn_config *c, const str
 	put(s, "limits.sessions", "%u", p->limit_sessions);
 	put(s, "limits.new-sessions-per-second", "%u", p->limit_new_sessions_per_s);
 	put(s, "limits.mappings", "%u", p->limit_mappings);
+	put(s, "limits.mappings-tcp", "%u", p->limit_mappings_of[CGN_L4_TCP]);
+	put(s, "limits.mappings-udp", "%u", p->limit_mappings_of[CGN_L4_UDP]);
+	put(s, "limits.mappings-icmp", "%u", p->limit_mappings_of[CGN_L4_ICMP]);
 	put(s, "limits.sessions-per-mapping", "%u", p->limit_sessions_per_mapping);
 }
 

@@ -53,12 +53,15 @@ json_t *record_subscriber(const struct control *c, const struct cgn_walk_record 
 			return NULL;
 		}
 	}
-	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:o}", "subscriber",
-		text_address(subscriber, s->subscriber), "external_address",
+	return json_pack("{s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+		"subscriber", text_address(subscriber, s->subscriber), "external_address",
 		text_address(external, s->external), "worker", (json_int_t)record->worker, "policy",
 		policy_name(c, s->policy), "pool", pool_name(c, s->pool), "blocks",
 		(json_int_t)s->blocks, "ports_used", (json_int_t)s->ports_used, "mappings",
-		(json_int_t)s->mappings, "sessions", (json_int_t)s->sessions, "drops", drops);
+		(json_int_t)s->mappings, "mappings_tcp", (json_int_t)s->mappings_of[CGN_L4_TCP],
+		"mappings_udp", (json_int_t)s->mappings_of[CGN_L4_UDP], "mappings_icmp",
+		(json_int_t)s->mappings_of[CGN_L4_ICMP], "sessions", (json_int_t)s->sessions,
+		"drops", drops);
 }
 
 // The name of a static mapping, and no time at which it ends.

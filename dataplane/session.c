@@ -35,10 +35,21 @@ static uint8_t first_flags(uint8_t proto, const struct snapshot_policy *policy, 
 	return flags;
 }
 
+// Has it as many mappings of this protocol as it may? Its blocks know: each has a port of them.
+static bool is_full_of(
+	const struct worker *w, const struct subscriber *s, enum cgn_l4 l4, uint32_t limit)
+{
+	uint32_t n = 0;
+
+	for (uint32_t b = s->lent; b != PORTBLOCK_NONE && n < limit; b = w->blocks.block[b].next)
+		n += w->blocks.block[b].used[l4];
+	return n >= limit;
+}
+
 // May this subscriber have one more session? Refused packets take no token.
-//   head     the mapping that gets a further session; FLOW_NONE: a new mapping
+//   head     the mapping that gets a further session; FLOW_NONE: a new mapping of protocol l4
 static enum cgn_drop limits_ok(const struct worker *w, const struct subscriber *s,
-	const struct cgn_policy *policy, uint32_t head, bool inbound)
+	const struct cgn_policy *policy, uint32_t head, enum cgn_l4 l4, bool inbound)
 {
 	const uint32_t n = w->flows.n_used - w->statics.n_sessions;
 
@@ -48,6 +59,9 @@ static enum cgn_drop limits_ok(const struct worker *w, const struct subscriber *
 	if (inbound && n >= w->n_sessions_max - w->n_sessions_max / 8)
 		return CGN_DROP_INBOUND_TABLE_FULL;
 	if (head == FLOW_NONE && policy->limit_mappings && s->n_mappings >= policy->limit_mappings)
+		return CGN_DROP_MAPPING_LIMIT;
+	if (head == FLOW_NONE && policy->limit_mappings_of[l4] &&
+		is_full_of(w, s, l4, policy->limit_mappings_of[l4])) // RFC 6888 REQ-4 b
 		return CGN_DROP_MAPPING_LIMIT;
 	if (policy->limit_sessions && s->n_sessions >= policy->limit_sessions)
 		return CGN_DROP_SESSION_LIMIT;
@@ -172,7 +186,7 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 	if (sub == SUBSCRIBER_NONE)
 		return CGN_DROP_SUBSCRIBER_TABLE_FULL;
 	s = &w->subscribers.sub[sub];
-	reason = limits_ok(w, s, config, FLOW_NONE, false);
+	reason = limits_ok(w, s, config, FLOW_NONE, cgn_l4_of(proto), false);
 	if (reason == CGN_DROP_COUNT && cgn_is_portless(proto))
 		reason = portless_is_free(w, s, proto, remote);
 	if (reason == CGN_DROP_COUNT) {
@@ -342,7 +356,7 @@ enum cgn_drop session_add(struct worker *w, const struct snapshot_policy *policy
 	if (f->flags & FLOW_STATIC)
 		return static_add(w, policy, head, remote, tcp_flags, inbound, record);
 	s = &w->subscribers.sub[w->blocks.block[w->flows.cold[head].block].sub];
-	reason = limits_ok(w, s, policy->config, head, inbound);
+	reason = limits_ok(w, s, policy->config, head, cgn_l4_of(f->proto), inbound);
 	if (reason != CGN_DROP_COUNT) {
 		count_for(s, reason);
 		return reason;

@@ -269,8 +269,11 @@ static bool fill_subscriber(const struct worker *w, const struct cgn_filter *q, 
 		.mappings = s->n_mappings,
 		.sessions = s->n_sessions,
 	};
-	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next)
+	for (uint32_t b = s->lent; b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
 		out->ports_used += portblock_used(&w->blocks.block[b]);
+		for (unsigned l4 = 0; l4 < CGN_L4_COUNT; l4++) // each mapping has a port
+			out->mappings_of[l4] += w->blocks.block[b].used[l4];
+	}
 	for (unsigned i = 0; i < CGN_SUBSCRIBER_DROP_COUNT; i++)
 		out->drops[i] = s->drops[i];
 	return true;

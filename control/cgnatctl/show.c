@@ -54,8 +54,9 @@ static const struct column resolve_columns[] = {{"SUBSCRIBER", "subscriber", -15
 static const struct column subscriber_columns[] = {{"SUBSCRIBER", "subscriber", -15, TEXT},
 	{"EXTERNAL", "external_address", -15, TEXT}, {"WORKER", "worker", 6, NUMBER},
 	{"BLOCKS", "blocks", 6, NUMBER}, {"PORTS-USED", "ports_used", 10, NUMBER},
-	{"MAPPINGS", "mappings", 8, NUMBER}, {"SESSIONS", "sessions", 8, NUMBER},
-	{"POLICY", "policy", -1, TEXT}, {0}};
+	{"MAPPINGS", "mappings", 8, NUMBER}, {"TCP", "mappings_tcp", 6, NUMBER},
+	{"UDP", "mappings_udp", 6, NUMBER}, {"ICMP", "mappings_icmp", 6, NUMBER},
+	{"SESSIONS", "sessions", 8, NUMBER}, {"POLICY", "policy", -1, TEXT}, {0}};
 static const struct column mapping_columns[] = {{"PROTO", "protocol", -5, TEXT},
 	{"INTERNAL", "internal", -21, TEXT}, {"EXTERNAL", "external", -21, TEXT},
 	{"SESSIONS", "sessions", 8, NUMBER}, {"AGE", "age_seconds", 7, DURATION},
@@ -344,6 +345,9 @@ static void print_subscriber(const json_t *s)
 	print_of("blocks", s, "blocks", "");
 	print_of("ports used", s, "ports_used", "");
 	print_of("mappings", s, "mappings", "");
+	print_of(" of tcp", s, "mappings_tcp", "");
+	print_of(" of udp", s, "mappings_udp", "");
+	print_of(" of icmp", s, "mappings_icmp", "");
 	print_of("sessions", s, "sessions", "");
 	json_object_foreach(json_object_get(s, "drops"), name, value)
 	{

@@ -137,6 +137,7 @@ struct cgn_policy {
 	uint32_t limit_sessions; // per subscriber, 0 = none
 	uint32_t limit_new_sessions_per_s; // per subscriber, 0 = none
 	uint32_t limit_mappings; // per subscriber, 0 = none
+	uint32_t limit_mappings_of[CGN_L4_COUNT]; // of one protocol, 0 = none
 	uint32_t limit_sessions_per_mapping; // 0 = none
 };
 

@@ -118,6 +118,7 @@ struct cgn_walk_subscriber {
 	uint32_t subscriber, external;
 	uint16_t policy, pool;
 	uint32_t blocks, ports_used, mappings, sessions;
+	uint32_t mappings_of[CGN_L4_COUNT];
 	uint64_t drops[CGN_SUBSCRIBER_DROP_COUNT];
 };
 

@@ -72,7 +72,8 @@
 		"a session from outside, when the last eighth of max-sessions is kept for subscribers") \
 	X(STATIC_SESSIONS_FULL, "the room for sessions of static mappings is full") \
 	X(INDEX_FULL, "no room in a hash bucket and none could be made") \
-	X(MAPPING_LIMIT, "the subscriber is at its mapping limit (RFC 6888 REQ-4)") \
+	X(MAPPING_LIMIT, \
+		"the subscriber is at its mapping limit, of all protocols or of this one (RFC 6888 REQ-4)") \
 	X(SESSION_LIMIT, "the subscriber is at its session limit (RFC 6888 REQ-5)") \
 	X(MAPPING_SESSION_LIMIT, "the mapping is at its session limit (RFC 6888 REQ-5)") \
 	X(RATE_LIMIT, "the subscriber opens sessions too fast (RFC 6888 REQ-4)") \

@@ -78,6 +78,45 @@ def test_R6888_4a_the_limit_is_the_operators(start, limit):
     nat.refuse_out(udp(I(7000), S1(80)), "MAPPING_LIMIT")
 
 
+PER_PROTOCOL = {"mappings-udp": 3, "mappings-tcp": 2, "mappings-icmp": 1}
+
+
+def test_R6888_4b_each_protocol_may_have_a_limit_of_its_own(start):
+    nat = start(policy={"limits": {"mappings": 5, **PER_PROTOCOL}}, icmp=SILENT)
+    for n in range(3):
+        nat.out(udp(I(5000 + n), S1(80)))
+    nat.refuse_out(udp(I(5003), S1(80)), "MAPPING_LIMIT")
+    nat.out(udp(I(5000), S2(80)))  # not of sessions
+    for n in range(2):
+        nat.out(tcp(I(5000 + n), S1(80)))  # TCP goes on
+        nat.out(udp(J(5000 + n), S1(80)))  # and so does everybody else
+    nat.refuse_out(tcp(I(5002), S1(80)), "MAPPING_LIMIT")
+    nat.refuse_out(echo(I(1), S1), "MAPPING_LIMIT")  # the sixth of all together
+    nat.out(echo(J(1), S1))
+    nat.refuse_out(echo(J(2), S1), "MAPPING_LIMIT")
+    one, = nat.ctl("show subscribers", subscriber=I)
+    assert [one[f"mappings{of}"] for of in ("", "_tcp", "_udp", "_icmp")] == [5, 2, 3, 0]
+    assert one["drops"]["MAPPING_LIMIT"] == 3
+    nat.wait(UDP_S + 3)  # UDP ends before TCP, whose SYNs have lasted shorter still
+    for n in range(3):
+        nat.out(udp(I(6000 + n), S1(80)))
+    nat.refuse_out(udp(I(6003), S1(80)), "MAPPING_LIMIT")
+
+
+def test_R6888_4b_it_is_for_all_blocks_together(start):
+    nat = start(policy={"limits": {"mappings-udp": 150}}, pool={"block-size": 64}, icmp=SILENT)
+    used_up(nat, count=150)
+    nat.refuse_out(udp(I(6000), S1(80)), "MAPPING_LIMIT")
+    nat.out(tcp(I(6000), S1(80)))
+    assert len(nat.ctl("show blocks", subscriber=I)) == 3
+
+
+def test_R6888_4b_and_off_by_default(nat):
+    shown = {row["key"]: row["value"] for row in nat.ctl("show config")}
+    for key in PER_PROTOCOL:
+        assert [v for k, v in shown.items() if k.endswith(f"limits.{key}")] == ["0"]
+
+
 @pytest.mark.parametrize("blocks", [1, 2, 4])
 def test_R6888_4a_as_is_the_number_of_blocks(start, blocks):
     nat = start(pool={"max-blocks": blocks}, icmp=SILENT)

@@ -119,7 +119,7 @@ def test_check_names_what_would_change(lab, fleet, tmp_path):
     nat = fleet.start(config())
     new = config(pool={"first-block-reserve": 10}, tcp_mss_clamp=1400, tcp_unsolicited_syn="icmp",
                  policy={"filtering": {"udp": "address-dependent"},
-                         "limits": {"mappings": 5, "sessions-per-mapping": 2}},
+                         "limits": {"mappings": 5, "mappings-udp": 4, "sessions-per-mapping": 2}},
                  timeouts={"services": [{"protocol": "udp", "port": 53, "timeout": 10},
                                         {"protocol": "tcp", "port": 22, "timeout": 8000}],
                            "hold-down-max": 100, "hold-down-tcp": False})
@@ -130,6 +130,7 @@ def test_check_names_what_would_change(lab, fleet, tmp_path):
         "pools[residential].first-block-reserve: 0 -> 10",
         "policies[home-users].filtering.udp: endpoint-independent -> address-dependent",
         "policies[home-users].limits.mappings: 0 -> 5",
+        "policies[home-users].limits.mappings-udp: 0 -> 4",
         "policies[home-users].limits.sessions-per-mapping: 0 -> 2",
         "timeouts.services: [] -> [tcp 22: 8000, udp 53: 10]",
         "timeouts.hold-down-max: 32768 -> 100",

@@ -50,6 +50,37 @@ static void mappings_are_limited_and_their_sessions_are_not(void **state)
 	refused(udp(at(ALICE, 5), server), CGN_DROP_MAPPING_LIMIT);
 }
 
+// RFC 6888 REQ-4 b: of one protocol; others, and other subscribers, do not notice
+static void mappings_of_a_protocol_are_limited_by_themselves(void **state)
+{
+	BED(.policies = LIMITS("mappings-udp: 2, mappings-icmp: 1"));
+	pass_out(udp(at(ALICE, 1), server));
+	pass_out(udp(at(ALICE, 2), server));
+	refused(udp(at(ALICE, 3), server), CGN_DROP_MAPPING_LIMIT);
+	for (unsigned i = 0; i < 20; i++)
+		pass_out(tcp(at(ALICE, 1 + i), server, TCP_SYN));
+	pass_out(echo(at(ALICE, 1), S1));
+	refused(echo(at(ALICE, 2), S1), CGN_DROP_MAPPING_LIMIT);
+	pass_out(udp(at(ALICE, 1), at(S2, 1))); // a session, no mapping
+	pass_out(udp(at(BOB, 1), server));
+	assert_int_equal(DROPS(ALICE, MAPPING_LIMIT), 2);
+	bed_wait(62); // the echo has ended; its port still rests
+	pass_out(echo(at(ALICE, 2), S1));
+	refused(echo(at(ALICE, 1), S1), CGN_DROP_MAPPING_LIMIT);
+	refused(udp(at(ALICE, 3), server), CGN_DROP_MAPPING_LIMIT);
+}
+
+// Sessions without ports take up ICMP ids.
+static void portless_sessions_count_as_icmp(void **state)
+{
+	BED(.policies = "  - {name: all, match: {source: [100.64.0.0/10]}, portless-protocols: [gre],"
+			" limits: {mappings-icmp: 2}}");
+	pass_out(echo(at(ALICE, 1), S1));
+	pass_out(ip_packet(ALICE, S1, 47, 40));
+	refused(echo(at(ALICE, 2), S1), CGN_DROP_MAPPING_LIMIT);
+	pass_out(udp(at(ALICE, 1), server));
+}
+
 // RFC 6888 REQ-5: one mapping, many remotes, from inside and outside
 static void sessions_of_a_mapping_are_limited(void **state)
 {
@@ -211,7 +242,9 @@ static void first_blocks_alone_may_use_the_share(void **state)
 }
 
 BED_MAIN(TEST(mappings_are_limited_and_their_sessions_are_not),
-	TEST(sessions_of_a_mapping_are_limited), TEST(one_session_per_mapping_can_be_all),
+	TEST(mappings_of_a_protocol_are_limited_by_themselves),
+	TEST(portless_sessions_count_as_icmp), TEST(sessions_of_a_mapping_are_limited),
+	TEST(one_session_per_mapping_can_be_all),
 	TEST(sessions_of_a_subscriber_are_limited_from_outside_too),
 	TEST(a_second_worth_of_sessions_passes_at_once),
 	TEST(the_turn_of_the_second_doubles_nothing), TEST(the_rate_holds_to_the_session),

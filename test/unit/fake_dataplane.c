@@ -173,7 +173,8 @@ static void make_record(enum cgn_walk_kind kind, uint64_t i, struct cgn_walk_rec
 			.external = external_of(i),
 			.blocks = 1,
 			.ports_used = (uint32_t)i,
-			.mappings = 4,
+			.mappings = 6,
+			.mappings_of = {[CGN_L4_TCP] = 3, [CGN_L4_UDP] = 2, [CGN_L4_ICMP] = 1},
 			.sessions = 6,
 			.policy = i % 50 == 49};
 		r->subscriber.drops[CGN_SUBSCRIBER_DROP_BLOCK_LIMIT] = i;

@@ -174,7 +174,7 @@ static void blocks_subscribers_mappings_sessions_have_their_keys(void **state)
 			60},
 		{"show subscribers",
 			"subscriber external_address worker policy blocks ports_used mappings "
-			"sessions drops",
+			"mappings_tcp mappings_udp mappings_icmp sessions drops",
 			50},
 		{"show mappings",
 			"protocol internal external policy static age_seconds expires_seconds",

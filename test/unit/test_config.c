@@ -371,8 +371,9 @@ static void values_other_than_the_defaults_are_taken(void **state)
 		"policies:\n"
 		"- {name: all, filtering: {udp: address-dependent, tcp: address-and-port-dependent},\n"
 		"   portless-protocols: [gre, 6in4], inbound-refresh: true,\n"
-		"   limits: {sessions: 1, new-sessions-per-second: 2, mappings: 3, "
-		"sessions-per-mapping: 4}}\n"
+		"   limits: {sessions: 1, new-sessions-per-second: 2, mappings: 9, "
+		"sessions-per-mapping: 4,\n"
+		"   mappings-tcp: 9, mappings-udp: 8, mappings-icmp: 7}}\n"
 		"runtime: {main-lcore: 5, worker-lcores: [127, 1-3], share-cpus: true, hugepages: "
 		"false,\n"
 		"  memory-mb: 64, max-sessions: 256, max-subscribers: 4, eal-args: "
@@ -424,7 +425,10 @@ static void values_other_than_the_defaults_are_taken(void **state)
 	assert_int_equal(c->policies[0].filtering_tcp, CGN_FILTER_ADDRESS_AND_PORT_DEPENDENT);
 	assert_int_equal(c->policies[0].limit_sessions, 1);
 	assert_int_equal(c->policies[0].limit_new_sessions_per_s, 2);
-	assert_int_equal(c->policies[0].limit_mappings, 3);
+	assert_int_equal(c->policies[0].limit_mappings, 9);
+	assert_int_equal(c->policies[0].limit_mappings_of[CGN_L4_TCP], 9);
+	assert_int_equal(c->policies[0].limit_mappings_of[CGN_L4_UDP], 8);
+	assert_int_equal(c->policies[0].limit_mappings_of[CGN_L4_ICMP], 7);
 	assert_true(c->policies[0].inbound_refresh);
 	assert_int_equal(c->policies[0].portless, cgn_portless_bit(47) | cgn_portless_bit(41));
 	assert_int_equal(c->policies[0].limit_sessions_per_mapping, 4);

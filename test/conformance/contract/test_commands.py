@@ -37,6 +37,7 @@ KEYS = {
                     "last_port": int, "pool": str, "worker": int, "ports_used": int, "allocated_at": int},
     "show subscribers": {"subscriber": ADDRESS, "external_address": ADDRESS, "worker": int,
                          "policy": str, "blocks": int, "ports_used": int, "mappings": int,
+                         "mappings_tcp": int, "mappings_udp": int, "mappings_icmp": int,
                          "sessions": int, "drops": dict},
     "show mappings": {"protocol": "tcp|udp|icmp", "internal": ENDPOINT, "external": ENDPOINT,
                       "policy": str, "static": bool, "age_seconds": int, "expires_seconds": int},

@@ -385,7 +385,7 @@ static void compare_subscriber(const struct cgn_walk_record *record)
 {
 	const struct cgn_walk_subscriber *r = &record->subscriber;
 	const struct customer *s = subscriber_of(r->subscriber, r->pool);
-	uint32_t n_mappings = 0, n_sessions = 0;
+	uint32_t n_mappings = 0, n_sessions = 0, n_of[CGN_L4_COUNT] = {0};
 
 	name_endpoint(0, r->subscriber, r->pool);
 	if (!s || !blocks_of(s, BLOCK_LENT))
@@ -394,6 +394,7 @@ static void compare_subscriber(const struct cgn_walk_record *record)
 		if (m->subscriber == s) {
 			n_mappings++;
 			n_sessions += m->n_sessions;
+			n_of[cgn_l4_of(m->protocol)]++;
 		}
 	}
 	EQUAL(record->worker, s->worker);
@@ -403,6 +404,8 @@ static void compare_subscriber(const struct cgn_walk_record *record)
 	EQUAL(r->ports_used, n_mappings);
 	EQUAL(r->mappings, n_mappings);
 	EQUAL(r->sessions, n_sessions);
+	for (unsigned i = 0; i < CGN_L4_COUNT; i++)
+		EQUAL(r->mappings_of[i], n_of[i]);
 	for (unsigned i = 0; i < CGN_SUBSCRIBER_DROP_COUNT; i++)
 		EQUAL(r->drops[i], s->drops[i]);
 	n_records++;

@@ -118,7 +118,9 @@ static void translate(struct random_config *c, struct random *r, const char *nam
 	if (chance(r, 25))
 		ADD(c->policies, ", inbound-refresh: true");
 	if (chance(r, 50)) {
+		static const char *const protocols[] = {"tcp", "udp", "icmp"};
 		const char *comma = "";
+		uint32_t most = 40;
 
 		ADD(c->policies, ", limits: {");
 		if (chance(r, 40)) {
@@ -131,7 +133,15 @@ static void translate(struct random_config *c, struct random *r, const char *nam
 			comma = ", ";
 		}
 		if (chance(r, 40)) {
-			ADD(c->policies, "%smappings: %u", comma, 1 + below(r, 40));
+			most = 1 + below(r, 40);
+			ADD(c->policies, "%smappings: %u", comma, most);
+			comma = ", ";
+		}
+		for (unsigned i = 0; i < 3; i++) {
+			if (!chance(r, 25))
+				continue;
+			ADD(c->policies, "%smappings-%s: %u", comma, protocols[i],
+				1 + below(r, most));
 			comma = ", ";
 		}
 		if (chance(r, 60) || !*comma)

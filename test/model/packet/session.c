@@ -331,8 +331,18 @@ static uint32_t count_mappings(const struct customer *s, bool sessions)
 	return n;
 }
 
+// What counts towards limits.mappings-icmp are ids, which portless sessions take up, too.
+static uint32_t count_mappings_of(const struct customer *s, enum cgn_l4 l4)
+{
+	uint32_t n = 0;
+
+	for (const struct mapping *m = world.mappings; m; m = m->next)
+		n += m->subscriber == s && cgn_l4_of(m->protocol) == l4;
+	return n;
+}
+
 static enum cgn_drop within_limits(struct customer *s, const struct cgn_policy *policy,
-	const struct mapping *m, bool inbound, unsigned worker)
+	const struct mapping *m, bool inbound, enum cgn_l4 l4, unsigned worker)
 {
 	const uint32_t n = world.worker[worker].n_sessions;
 	const uint32_t max = share(world.config->runtime.max_sessions);
@@ -342,6 +352,9 @@ static enum cgn_drop within_limits(struct customer *s, const struct cgn_policy *
 	if (inbound && n >= max - max / 8) // kept for subscribers
 		return CGN_DROP_INBOUND_TABLE_FULL;
 	if (!m && policy->limit_mappings && count_mappings(s, false) >= policy->limit_mappings)
+		return CGN_DROP_MAPPING_LIMIT;
+	if (!m && policy->limit_mappings_of[l4] &&
+		count_mappings_of(s, l4) >= policy->limit_mappings_of[l4])
 		return CGN_DROP_MAPPING_LIMIT;
 	if (policy->limit_sessions && count_mappings(s, true) >= policy->limit_sessions)
 		return CGN_DROP_SESSION_LIMIT;
@@ -426,7 +439,7 @@ enum cgn_drop model_session_open(struct packet *p, int policy, struct session **
 	m.subscriber = subscriber_get(p->our, config->pool, p->worker);
 	if (!m.subscriber)
 		return CGN_DROP_SUBSCRIBER_TABLE_FULL;
-	reason = within_limits(m.subscriber, config, NULL, false, p->worker);
+	reason = within_limits(m.subscriber, config, NULL, false, cgn_l4_of(m.protocol), p->worker);
 	if (reason == CGN_DROP_COUNT)
 		reason = lease(m.subscriber, p->protocol, p->our, p->our_port, &m);
 	if (reason != CGN_DROP_COUNT) {
@@ -551,7 +564,8 @@ enum cgn_drop model_session_add(
 		*s = session_new(m, p, inbound, policy);
 		return CGN_DROP_COUNT;
 	}
-	reason = within_limits(m->subscriber, config, m, inbound, m->worker);
+	reason =
+		within_limits(m->subscriber, config, m, inbound, cgn_l4_of(m->protocol), m->worker);
 	if (reason != CGN_DROP_COUNT)
 		return count_refused(m->subscriber, reason);
 	*s = session_new(m, p, inbound, policy);
