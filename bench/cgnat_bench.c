@@ -56,6 +56,8 @@ int main(int argc, char **argv)
 #endif
 	setup_create(&setup);
 	measure_init(opt.workers);
+	if (opt.mode == MODE_DUMP)
+		dump_begin(&setup, &measure[0].result.dump);
 	for (uint32_t i = 0; i < opt.workers; i++) {
 		measure[i].setup = &setup;
 		measure[i].load = &setup.load[i];
@@ -63,6 +65,8 @@ int main(int argc, char **argv)
 		rte_eal_remote_launch(measure_run, &measure[i], i + 1);
 	}
 	wait_for_all();
+	if (opt.mode == MODE_DUMP)
+		dump_end();
 	report(&setup, measure);
 	for (uint32_t i = 0; i < opt.workers; i++) {
 		wrong += measure[i].result.wrong;

@@ -378,7 +378,10 @@ static void measure_steady(struct meter *m)
 	forward(m);
 	if (opt.flood_percent >= 0)
 		m->result->new_per_second = new_rate(l);
-	if (opt.load_percent > 0)
+	if (opt.mode == MODE_DUMP) {
+		dump_run(l, m->result->cycles_per_packet, &m->result->dump);
+		m->result->missing += l->n - m->result->dump.whole_records;
+	} else if (opt.load_percent > 0)
 		measure_latency(m);
 }
 

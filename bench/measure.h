@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include "dataplane/stage.h"
 #include "cross.h"
+#include "dump.h"
 #include "load.h"
 #include "pace.h"
 #include "turns.h"
@@ -38,6 +39,7 @@ struct result {
 	struct pace_count established, fresh; // meanwhile
 
 	struct cross_result cross; // --handoff
+	struct dump_result dump; // --dump
 
 	uint64_t drops, wrong, missing;
 };

@@ -49,6 +49,7 @@ static _Noreturn void usage(int code)
 		"  --bypass            measure packets to those instead\n"
 		"  --expire N          while N mappings run out per 1000 packets, 1..500\n"
 		"  --expire-all        no packets: how long a turn takes while all mappings run out\n"
+		"  --dump              while control lists all sessions, and without, in turn\n"
 		"  --handoff           two workers: what it costs that packets arrive at the wrong one\n"
 		"  --stages            clocks per stage (cgnat-bench-stages, beside this program)\n"
 		"  --hugepages         memory from hugepages; without it, figures are not comparable\n"
@@ -101,7 +102,7 @@ static void set_mode(enum mode mode)
 {
 	if (opt.mode != MODE_STEADY && opt.mode != mode) {
 		fprintf(stderr,
-			"cgnat-bench: --new, --bypass, --expire, --expire-all and --handoff: only one of them\n");
+			"cgnat-bench: --new, --bypass, --expire, --expire-all, --dump and --handoff: only one of them\n");
 		exit(2);
 	}
 	opt.mode = mode;
@@ -130,6 +131,7 @@ enum {
 	O_BYPASS,
 	O_EXPIRE,
 	O_EXPIRE_ALL,
+	O_DUMP,
 	O_HANDOFF,
 	O_STAGES,
 	O_HUGEPAGES,
@@ -160,6 +162,7 @@ static const struct option long_options[] = {
 	{"bypass", 0, NULL, O_BYPASS},
 	{"expire", 1, NULL, O_EXPIRE},
 	{"expire-all", 0, NULL, O_EXPIRE_ALL},
+	{"dump", 0, NULL, O_DUMP},
 	{"handoff", 0, NULL, O_HANDOFF},
 	{"stages", 0, NULL, O_STAGES},
 	{"hugepages", 0, NULL, O_HUGEPAGES},
@@ -219,6 +222,9 @@ static void parse_traffic(int c)
 		break;
 	case O_EXPIRE_ALL:
 		set_mode(MODE_EXPIRE_ALL);
+		break;
+	case O_DUMP:
+		set_mode(MODE_DUMP);
 		break;
 	case O_HANDOFF:
 		set_mode(MODE_HANDOFF);
@@ -294,7 +300,8 @@ static void check(void)
 			opt.block_size, BLOCKS_MAX);
 		exit(2);
 	}
-	if (opt.mode != MODE_STEADY && opt.mode != MODE_HANDOFF && opt.direction != DIRECTION_OUT) {
+	if (opt.mode != MODE_STEADY && opt.mode != MODE_HANDOFF && opt.mode != MODE_DUMP &&
+		opt.direction != DIRECTION_OUT) {
 		fprintf(stderr,
 			"cgnat-bench: --new, --bypass, --expire and --expire-all are measured outbound\n");
 		exit(2);
@@ -317,6 +324,14 @@ static void check(void)
 		fprintf(stderr,
 			"cgnat-bench: --flood: goes with --load, and 1000 mappings or more, not with "
 			"--packets, --new, --expire, --expire-all or hairpins\n");
+		exit(2);
+	}
+	if (opt.mode == MODE_DUMP &&
+		(opt.workers > 1 || opt.packets || opt.direction == DIRECTION_HAIRPIN ||
+			!(opt.load_percent > 0))) {
+		fprintf(stderr,
+			"cgnat-bench: --dump: has one worker and goes with --load, not with --packets or "
+			"hairpins\n");
 		exit(2);
 	}
 	if (opt.mode == MODE_HANDOFF) {

@@ -22,6 +22,7 @@ enum mode {
 	MODE_BYPASS, // packets that a policy bypasses
 	MODE_EXPIRE, // packets of one half, while the other half runs out
 	MODE_EXPIRE_ALL, // no packets: all run out
+	MODE_DUMP, // packets of mappings that are there, while control lists all sessions
 	MODE_HANDOFF, // packets that arrive at another worker than their owner
 };
 

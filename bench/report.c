@@ -13,7 +13,7 @@ static const char *const stage_names[STAGE_COUNT] = {
 };
 
 static const char *const mode_names[] = {
-	"steady", "new", "bypass", "expire", "expire-all", "handoff"};
+	"steady", "new", "bypass", "expire", "expire-all", "dump", "handoff"};
 
 static void add_count(struct pace_count *sum, const struct pace_count *c)
 {
@@ -167,6 +167,31 @@ static json_t *turns_json(const struct turns_result *t)
 		quantiles_json(&t->control), "least_ns", quantiles_json(&t->least));
 }
 
+static json_t *dump_half_json(const struct dump_result *r, unsigned with)
+{
+	return json_pack("{s:f, s:f, s:f, s:I, s:I}", "cycles_per_packet", r->cycles[with],
+		"p50_ns", r->latency[with].p50, "p99_ns", r->latency[with].p99, "arrived",
+		(json_int_t)r->arrived[with], "lost", (json_int_t)r->lost[with]);
+}
+
+static json_t *dump_json(const struct dump_result *r)
+{
+	json_t *j = json_pack("{s:o, s:o, s:{s:f, s:f, s:f}, s:[I, I]}", "without",
+		dump_half_json(r, 0), "with", dump_half_json(r, 1), "ratio", "cycles",
+		r->cycles_ratio, "p50", r->p50_ratio, "p99", r->p99_ratio, "pairs",
+		(json_int_t)r->n_rate, (json_int_t)r->n_latency);
+
+	set_real(j, "offered_mpps", r->offered_mpps);
+	set_n(j, "records", r->records);
+	set_n(j, "bytes", r->bytes);
+	set_real(j, "seconds", r->seconds);
+	set_n(j, "whole_lists", r->n_whole);
+	set_n(j, "whole_records", r->whole_records);
+	set_real(j, "whole_seconds", r->whole_seconds);
+	set_n(j, "rounds_discarded", r->n_discarded);
+	return j;
+}
+
 static json_t *windows_json(const struct measure *m, const struct result *s)
 {
 	json_t *j = json_object(), *list = json_array();
@@ -225,6 +250,8 @@ static void report_json(
 	set(j, "latency_ns", latency_json(s));
 	if (opt.flood_percent >= 0)
 		set(j, "flood", flood_json(s));
+	if (opt.mode == MODE_DUMP)
+		set(j, "dump", dump_json(&m[0].result.dump));
 	if (opt.mode == MODE_HANDOFF)
 		set(j, "handoff", handoff_json(m));
 	set(j, "windows", windows_json(m, s));
@@ -342,6 +369,26 @@ static void text_turns(const struct turns_result *t)
 	text_quantiles("of each turn the shortest time", &t->least);
 }
 
+static void text_dump(const struct dump_result *r)
+{
+	printf("  a list of %" PRIu64 " sessions took %.1f s, %.0f a second, %.0f bytes each\n",
+		r->whole_records, r->whole_seconds, (double)r->records / r->seconds,
+		(double)r->bytes / (double)r->records);
+	printf("    %-34s %9s %9s %9s\n", "", "without", "with", "ratio");
+	printf("    %-34s %9.1f %9.1f %9.3f\n", "clocks per packet at full load", r->cycles[0],
+		r->cycles[1], r->cycles_ratio);
+	printf("    latency p50 at %5.2f Mpps, ns       %9.0f %9.0f %9.3f\n", r->offered_mpps,
+		r->latency[0].p50, r->latency[1].p50, r->p50_ratio);
+	printf("    %-34s %9.0f %9.0f %9.3f\n", "latency p99", r->latency[0].p99, r->latency[1].p99,
+		r->p99_ratio);
+	printf("    %-34s %9.4f %9.4f\n", "lost, per cent",
+		r->arrived[0] ? 100.0 * (double)r->lost[0] / (double)r->arrived[0] : 0,
+		r->arrived[1] ? 100.0 * (double)r->lost[1] / (double)r->arrived[1] : 0);
+	printf("  medians of %u and %u pairs of slices; %" PRIu64
+	       " rounds disturbed and left out\n",
+		r->n_rate, r->n_latency, r->n_discarded);
+}
+
 static void text_handoff(const struct measure *m)
 {
 	const struct cross_result *r = &m[0].result.cross;
@@ -372,6 +419,8 @@ static void report_text(
 	} else {
 		text_steady(s, &m[0].result);
 	}
+	if (opt.mode == MODE_DUMP)
+		text_dump(&m[0].result.dump);
 	if (opt.stages)
 		text_stages(s);
 	printf("  %.0f bytes of tables per mapping; drops %" PRIu64 "\n", bytes, s->drops);

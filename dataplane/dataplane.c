@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "cgnat/dataplane.h"
+#include "dataplane.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -133,15 +133,22 @@ static int claims_setup(struct cgn_dataplane *dp, uint32_t n_workers)
 	return dp->claims ? 0 : -ENOMEM;
 }
 
+static int walk_ring_create(struct cgn_dataplane *dp, uint32_t worker, int node)
+{
+	char name[RTE_RING_NAMESIZE];
+
+	snprintf(name, sizeof(name), "walk%u", worker);
+	dp->walk_ring[worker] =
+		rte_ring_create(name, 2 * CGN_WALKS_MAX, node, RING_F_SP_ENQ | RING_F_SC_DEQ);
+	return dp->walk_ring[worker] ? 0 : -ENOMEM;
+}
+
 static int rings_create(struct cgn_dataplane *dp, uint32_t n_workers)
 {
 	char name[RTE_RING_NAMESIZE];
 
 	for (uint32_t i = 0; i < n_workers; i++) {
-		snprintf(name, sizeof(name), "walk%u", i);
-		dp->walk_ring[i] = rte_ring_create(
-			name, 2 * CGN_WALKS_MAX, worker_node(dp, i), RING_F_SP_ENQ | RING_F_SC_DEQ);
-		if (!dp->walk_ring[i])
+		if (walk_ring_create(dp, i, worker_node(dp, i)))
 			return -ENOMEM;
 		for (uint32_t j = 0; j < n_workers; j++) {
 			if (i == j)
@@ -438,6 +445,35 @@ void cgn_dataplane_stop(struct cgn_dataplane *dp)
 	snapshot_destroy(dp->snapshot);
 	free(dp);
 	eal_stop();
+}
+
+// ---- other people's workers
+
+void dataplane_around_free(struct cgn_dataplane *dp)
+{
+	walks_reap(dp, true);
+	for (uint32_t i = 0; i < dp->n_workers; i++)
+		rte_ring_free(dp->walk_ring[i]);
+	free(dp);
+}
+
+struct cgn_dataplane *dataplane_around(
+	const struct cgn_config *config, struct worker *const *workers, uint32_t n_workers)
+{
+	struct cgn_dataplane *dp = calloc(1, sizeof(*dp));
+
+	if (!dp)
+		return NULL;
+	dp->config = config;
+	for (uint32_t i = 0; i < n_workers; i++) {
+		dp->worker[dp->n_workers++] = workers[i];
+		if (walk_ring_create(dp, i, SOCKET_ID_ANY)) {
+			dataplane_around_free(dp);
+			return NULL;
+		}
+		workers[i]->walk_ring = dp->walk_ring[i];
+	}
+	return dp;
 }
 
 // ---- read

@@ -130,6 +130,16 @@ def test_new_flows_meanwhile(direction):
     assert j["missing"] == j["wrong"] == 0
 
 
+def test_all_sessions_are_listed_meanwhile():
+    j = measured("--dump", "--seconds", 0.3, "--load", "30%")
+    d = j["dump"]
+    assert j["mode"] == "dump" and d["whole_lists"] >= 1 and d["whole_records"] == 3000
+    assert d["records"] >= 3000 and d["bytes"] > 200 * d["records"] and d["seconds"] > 0
+    assert {"cycles", "p50", "p99"} == d["ratio"].keys() and len(d["pairs"]) == 2
+    for name in ("without", "with"):
+        assert {"cycles_per_packet", "p50_ns", "p99_ns", "arrived", "lost"} == d[name].keys()
+
+
 def test_hand_off_is_measured_on_one_core_and_on_two():
     j = measured("--handoff", "--seconds", 0.3)
     assert j["mode"] == "handoff" and j["workers"] == 2
@@ -189,11 +199,13 @@ def test_text_names_what_was_measured():
     (["--bypass"], "--bypass: needs --bypass-prefixes"),
     (["--policies", "1024"], "--policies: 1024 is not a number from 1 to 1023"),
     (["--new", "--direction", "in"], "--new, --bypass, --expire and --expire-all are measured outbound"),
-    (["--new", "--expire-all"], "--new, --bypass, --expire, --expire-all and --handoff: only one of them"),
+    (["--new", "--expire-all"], "--new, --bypass, --expire, --expire-all, --dump and --handoff: only one of them"),
     (["--flood", "50"], "--flood: 50 is not a percentage, 0%..1000%"),
     (["--flood", "50%", "--new"], "--flood: goes with --load"),
     (["--flood", "50%", "--load", "0"], "--flood: goes with --load"),
     (["--expire-all", "--workers", "2"], "--expire-all: has one worker"),
+    (["--dump", "--workers", "2"], "--dump: has one worker"),
+    (["--dump", "--load", "0"], "--dump: has one worker and goes with --load"),
     (["--handoff", "--workers", "3"], "--handoff: has two workers"),
     (["--nonsense"], "usage: cgnat-bench"),
     (["--mappings"], "usage: cgnat-bench"),
