@@ -2,11 +2,11 @@
 #include "cross.h"
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <rte_cycles.h>
 #include <rte_pause.h>
 #include "own.h"
+#include "slice.h"
 
 #define ROUNDS 2000
 #define SPINS 100000
@@ -84,19 +84,6 @@ static bool all_back(const struct load *l, uint32_t n)
 	return l->n_done[0] + l->n_done[1] >= n;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, unsigned n)
-{
-	qsort(v, n, sizeof(*v), by_value);
-	return n ? v[n / 2] : 0;
-}
-
 // ---- one core
 
 // A round of frames of load 1, which come in at worker `at`. Clocks of either worker.
@@ -145,9 +132,9 @@ static void one_core(struct load *loads[2], uint64_t wall_tsc, struct cross_resu
 		receiver[r->n_rounds] = (double)over[1] / n;
 		alone[r->n_rounds++] = (double)own[1] / n;
 	}
-	r->sender = median(sender, r->n_rounds);
-	r->receiver = median(receiver, r->n_rounds);
-	r->alone = median(alone, r->n_rounds);
+	r->sender = slice_median(sender, r->n_rounds);
+	r->receiver = slice_median(receiver, r->n_rounds);
+	r->alone = slice_median(alone, r->n_rounds);
 }
 
 // ---- two cores
@@ -196,8 +183,8 @@ static void two_cores(struct load *loads[2], uint32_t id, uint64_t wall_tsc, str
 		if (atomic_load(&is_over))
 			break;
 	}
-	r->both_foreign = median(foreign[id], n);
-	r->both_own = median(own[id], n);
+	r->both_foreign = slice_median(foreign[id], n);
+	r->both_own = slice_median(own[id], n);
 }
 
 void cross_run(struct load *loads[2], uint32_t id, struct cross_result *r)

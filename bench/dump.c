@@ -10,10 +10,9 @@
 #include <rte_cycles.h>
 #include "control/commands.h"
 #include "dataplane/dataplane.h"
-#include "own.h"
 #include "pace.h"
+#include "slice.h"
 
-#define SLICE_S 0.05
 #define PAIRS_MAX 4000
 #define WAIT_NS 1000000 // for the worker, as the daemon's server does
 #define WHOLE_S_MAX 300 // for a list from beginning to end
@@ -152,28 +151,6 @@ static uint64_t tsc_of(double seconds)
 	return (uint64_t)(seconds * (double)rte_get_tsc_hz());
 }
 
-// Clocks per packet, or 0: it was never undisturbed.
-static double rate_slice(struct load *l, struct dump_result *r)
-{
-	const uint64_t begin = rte_rdtsc(), wall = tsc_of(SLICE_S);
-	uint64_t tsc = 0, n = 0;
-
-	while (rte_rdtsc() - begin < wall) {
-		const uint64_t switches = own_switches();
-		const uint32_t made = load_prepare(l);
-		const uint64_t took = load_run(l);
-
-		if (own_switches() == switches) {
-			n += made;
-			tsc += took;
-		} else {
-			r->n_discarded++;
-		}
-		load_verify(l);
-	}
-	return n ? (double)tsc / (double)n : 0;
-}
-
 struct slice {
 	double p50, p99; // 0: it was never undisturbed
 	uint64_t arrived, lost;
@@ -217,26 +194,13 @@ static struct slice latency_slice(struct load *l, struct dump_result *r)
 	return s;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	const double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, uint32_t n)
-{
-	qsort(v, n, sizeof(*v), by_value);
-	return n ? v[n / 2] : 0;
-}
-
 static double median_ratio(const double *without, const double *with, uint32_t n)
 {
 	static double ratio[PAIRS_MAX];
 
 	for (uint32_t i = 0; i < n; i++)
 		ratio[i] = with[i] / without[i];
-	return median(ratio, n);
+	return slice_median(ratio, n);
 }
 
 static bool is_over(uint64_t begin, uint64_t wall, uint32_t n)
@@ -256,7 +220,7 @@ static void rates(struct load *l, struct dump_result *r, uint64_t wall)
 			const unsigned with = half ^ (i & 1);
 
 			want(l, with);
-			c[with] = rate_slice(l, r);
+			c[with] = slice_clocks(l, &r->n_discarded);
 		}
 		for (unsigned with = 0; with < 2; with++)
 			cycles[with][r->n_rate] = c[with];
@@ -264,7 +228,7 @@ static void rates(struct load *l, struct dump_result *r, uint64_t wall)
 	}
 	r->cycles_ratio = median_ratio(cycles[0], cycles[1], r->n_rate);
 	for (unsigned with = 0; with < 2; with++)
-		r->cycles[with] = median(cycles[with], r->n_rate);
+		r->cycles[with] = slice_median(cycles[with], r->n_rate);
 }
 
 static void latencies(struct load *l, struct dump_result *r, uint64_t wall)
@@ -292,8 +256,8 @@ static void latencies(struct load *l, struct dump_result *r, uint64_t wall)
 	r->p50_ratio = median_ratio(p50[0], p50[1], r->n_latency);
 	r->p99_ratio = median_ratio(p99[0], p99[1], r->n_latency);
 	for (unsigned with = 0; with < 2; with++) {
-		r->latency[with] = (struct dump_latency){
-			median(p50[with], r->n_latency), median(p99[with], r->n_latency)};
+		r->latency[with] = (struct dump_latency){slice_median(p50[with], r->n_latency),
+			slice_median(p99[with], r->n_latency)};
 	}
 }
 

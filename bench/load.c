@@ -60,6 +60,8 @@ static uint64_t next_new(struct load *l)
 static uint64_t next_mapping(struct load *l)
 {
 	switch (l->phase) {
+	case LOAD_BEYOND:
+		return l->fill_at++;
 	case LOAD_FILL:
 	case LOAD_HAIRPIN_FILL:
 		return next_new(l);
@@ -77,6 +79,13 @@ static uint64_t next_mapping(struct load *l)
 
 static void internal_of(const struct load *l, uint64_t k, be32_t *addr, be16_t *port)
 {
+	const uint64_t beyond = k - l->n; // LOAD_BEYOND: of one subscriber after the other
+
+	if (cgn_unlikely(k >= l->n)) {
+		*addr = htonl(l->sub[beyond % l->n_subs]);
+		*port = htons((uint16_t)(FIRST_PORT + l->ports_per + beyond / l->n_subs));
+		return;
+	}
 	*addr = htonl(l->sub[k / l->ports_per]);
 	*port = htons((uint16_t)(FIRST_PORT + k % l->ports_per));
 }
@@ -165,15 +174,14 @@ static bool take_buffers(struct load *l, struct rte_mbuf **m, uint32_t n)
 
 static void prepare_side(struct load *l, enum side side, uint32_t n)
 {
-	const uint8_t tcp_flags =
-		l->phase == LOAD_FILL || l->phase == LOAD_HAIRPIN_FILL ? TCP_SYN : TCP_ACK;
+	const uint8_t tcp_flags = l->phase <= LOAD_BEYOND ? TCP_SYN : TCP_ACK;
 	uint32_t k[AHEAD_MAX];
 
 	if (!take_buffers(l, l->ready[side], n))
 		return; // none come back: the worker lost them, and `missing` will tell
 	for (uint32_t i = 0; i < n; i++) {
 		k[i] = (uint32_t)next_mapping(l);
-		rte_prefetch0(&l->external[k[i]]);
+		rte_prefetch0(&l->external[k[i] < l->n ? k[i] : 0]);
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		struct frame_ends ends;
@@ -230,7 +238,7 @@ uint32_t load_prepare(struct load *l)
 
 	load_keep_neighbours(l);
 	l->n_ready[0] = l->n_ready[1] = l->at[0] = l->at[1] = 0;
-	if (l->phase == LOAD_FILL || l->phase == LOAD_HAIRPIN_FILL) {
+	if (l->phase <= LOAD_BEYOND) {
 		uint64_t n = l->fill_end - l->fill_at;
 
 		prepare_side(l, SIDE_INTERNAL, n < opt.ahead ? (uint32_t)n : opt.ahead);

@@ -48,6 +48,7 @@ struct load {
 	enum {
 		LOAD_FILL,
 		LOAD_HAIRPIN_FILL,
+		LOAD_BEYOND, // new flows of subscribers whose ports are all taken; no more below here
 		LOAD_STEADY,
 		LOAD_LIVE, // each mapping of the first half once in a cycle
 		LOAD_BYPASS, // to what a policy bypasses

@@ -25,6 +25,7 @@ void measure_init(unsigned n_workers)
 {
 	pthread_barrier_init(&barrier, NULL, n_workers);
 	n_measuring = n_workers;
+	scaling_init(n_workers);
 }
 
 // All workers begin at the same time. The last one in sets up what they count down.
@@ -434,6 +435,27 @@ static void measure_expire_all(struct meter *m, struct setup *setup)
 	r->expired_per_second = (double)rte_get_tsc_hz() / r->cycles_per_packet;
 }
 
+static void measure_full(struct meter *m)
+{
+	struct full_result *r = &m->result->full;
+
+	full_run(m->load, r);
+	m->result->cycles_per_packet = r->step[FULL_STEPS - 2].cycles;
+	m->result->own = true;
+}
+
+static void measure_scaling(struct meter *m)
+{
+	struct load *l = m->load;
+
+	fill(l, l->n);
+	l->phase = LOAD_STEADY;
+	together();
+	scaling_run(l, l->worker->id, &m->result->scaling);
+	m->result->cycles_per_packet = m->result->scaling.together[m->result->scaling.n - 1];
+	m->result->own = true;
+}
+
 static void measure_handoff(struct meter *m, struct load *peer)
 {
 	struct load *l = m->load;
@@ -466,6 +488,12 @@ int measure_run(void *arg)
 		break;
 	case MODE_EXPIRE_ALL:
 		measure_expire_all(&m, measure->setup);
+		break;
+	case MODE_FULL:
+		measure_full(&m);
+		break;
+	case MODE_SCALING:
+		measure_scaling(&m);
 		break;
 	case MODE_HANDOFF:
 		measure_handoff(&m, measure->peer);

@@ -7,8 +7,10 @@
 #include "dataplane/stage.h"
 #include "cross.h"
 #include "dump.h"
+#include "full.h"
 #include "load.h"
 #include "pace.h"
+#include "scaling.h"
 #include "turns.h"
 
 #define WINDOWS 9 // the median of so many is reported
@@ -40,6 +42,8 @@ struct result {
 
 	struct cross_result cross; // --handoff
 	struct dump_result dump; // --dump
+	struct full_result full; // --full
+	struct scaling_result scaling; // --scaling
 
 	uint64_t drops, wrong, missing;
 };

@@ -50,6 +50,8 @@ static _Noreturn void usage(int code)
 		"  --expire N          while N mappings run out per 1000 packets, 1..500\n"
 		"  --expire-all        no packets: how long a turn takes while all mappings run out\n"
 		"  --dump              while control lists all sessions, and without, in turn\n"
+		"  --full              new flows until the last port of their subscribers is taken, and more\n"
+		"  --scaling           two workers or more: one of them alone, and all, in turn\n"
 		"  --handoff           two workers: what it costs that packets arrive at the wrong one\n"
 		"  --stages            clocks per stage (cgnat-bench-stages, beside this program)\n"
 		"  --hugepages         memory from hugepages; without it, figures are not comparable\n"
@@ -102,7 +104,7 @@ static void set_mode(enum mode mode)
 {
 	if (opt.mode != MODE_STEADY && opt.mode != mode) {
 		fprintf(stderr,
-			"cgnat-bench: --new, --bypass, --expire, --expire-all, --dump and --handoff: only one of them\n");
+			"cgnat-bench: --new, --bypass, --expire, --expire-all, --dump, --full, --scaling and --handoff: only one of them\n");
 		exit(2);
 	}
 	opt.mode = mode;
@@ -132,6 +134,8 @@ enum {
 	O_EXPIRE,
 	O_EXPIRE_ALL,
 	O_DUMP,
+	O_FULL,
+	O_SCALING,
 	O_HANDOFF,
 	O_STAGES,
 	O_HUGEPAGES,
@@ -162,6 +166,8 @@ static const struct option long_options[] = {
 	{"bypass", 0, NULL, O_BYPASS},
 	{"expire", 1, NULL, O_EXPIRE},
 	{"expire-all", 0, NULL, O_EXPIRE_ALL},
+	{"full", 0, NULL, O_FULL},
+	{"scaling", 0, NULL, O_SCALING},
 	{"dump", 0, NULL, O_DUMP},
 	{"handoff", 0, NULL, O_HANDOFF},
 	{"stages", 0, NULL, O_STAGES},
@@ -223,6 +229,12 @@ static void parse_traffic(int c)
 	case O_EXPIRE_ALL:
 		set_mode(MODE_EXPIRE_ALL);
 		break;
+	case O_FULL:
+		set_mode(MODE_FULL);
+		break;
+	case O_SCALING:
+		set_mode(MODE_SCALING);
+		break;
 	case O_DUMP:
 		set_mode(MODE_DUMP);
 		break;
@@ -275,9 +287,43 @@ static void parse_one(int c)
 	}
 }
 
+// Every port of every block is taken in the end.
+static void check_full(void)
+{
+	const uint32_t block = opt.block_size ? opt.block_size : 64;
+	uint64_t each = 4 * block;
+
+	if (opt.workers > 1) {
+		fprintf(stderr, "cgnat-bench: --full: has one worker\n");
+		exit(2);
+	}
+	if (opt.subscribers)
+		each = (opt.mappings / opt.subscribers + block - 1) / block * block;
+	each = each ? each : block;
+	opt.block_size = block;
+	opt.subscribers = (uint32_t)((opt.mappings + each - 1) / each);
+	opt.mappings = opt.subscribers * each;
+}
+
+static void check_scaling(void)
+{
+	if (opt.workers == 1)
+		opt.workers = 2;
+	if (opt.packets || opt.direction == DIRECTION_HAIRPIN) {
+		fprintf(stderr,
+			"cgnat-bench: --scaling: goes neither with --packets nor hairpins\n");
+		exit(2);
+	}
+	opt.load_percent = opt.load_mpps = 0;
+}
+
 // What goes together, and what follows from it.
 static void check(void)
 {
+	if (opt.mode == MODE_FULL)
+		check_full();
+	if (opt.mode == MODE_SCALING)
+		check_scaling();
 	if (!opt.subscribers)
 		opt.subscribers = (uint32_t)((opt.mappings + 62) / 63);
 	if (opt.subscribers > opt.mappings)
@@ -300,10 +346,10 @@ static void check(void)
 			opt.block_size, BLOCKS_MAX);
 		exit(2);
 	}
-	if (opt.mode != MODE_STEADY && opt.mode != MODE_HANDOFF && opt.mode != MODE_DUMP &&
-		opt.direction != DIRECTION_OUT) {
+	if (opt.mode != MODE_STEADY && opt.mode != MODE_HANDOFF && opt.mode != MODE_SCALING &&
+		opt.mode != MODE_DUMP && opt.direction != DIRECTION_OUT) {
 		fprintf(stderr,
-			"cgnat-bench: --new, --bypass, --expire and --expire-all are measured outbound\n");
+			"cgnat-bench: --new, --bypass, --expire, --expire-all and --full are measured outbound\n");
 		exit(2);
 	}
 	if (opt.mode == MODE_EXPIRE && opt.mappings < 32768) {

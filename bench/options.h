@@ -23,6 +23,8 @@ enum mode {
 	MODE_EXPIRE, // packets of one half, while the other half runs out
 	MODE_EXPIRE_ALL, // no packets: all run out
 	MODE_DUMP, // packets of mappings that are there, while control lists all sessions
+	MODE_FULL, // new flows until no port is left, and more
+	MODE_SCALING, // one worker, and all of them, in turn
 	MODE_HANDOFF, // packets that arrive at another worker than their owner
 };
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <rte_cycles.h>
 #include "options.h"
+#include "slice.h"
 
 static const char *const stage_names[STAGE_COUNT] = {
 #define X(name, text) text,
@@ -13,7 +14,7 @@ static const char *const stage_names[STAGE_COUNT] = {
 };
 
 static const char *const mode_names[] = {
-	"steady", "new", "bypass", "expire", "expire-all", "dump", "handoff"};
+	"steady", "new", "bypass", "expire", "expire-all", "dump", "full", "scaling", "handoff"};
 
 static void add_count(struct pace_count *sum, const struct pace_count *c)
 {
@@ -86,6 +87,36 @@ static struct cross_mean cross_mean(const struct measure *m)
 
 	return (struct cross_mean){a->sender + a->receiver - a->alone,
 		(a->both_foreign + b->both_foreign) / 2, (a->both_own + b->both_own) / 2};
+}
+
+// Of --scaling: medians over all turns and workers.
+struct scaling_sum {
+	double factor, alone, together;
+	uint64_t handoffs, discarded;
+	uint32_t n;
+};
+
+static struct scaling_sum scaling_sum(const struct measure *m)
+{
+	static double alone[CGN_WORKERS_MAX * SCALING_TURNS],
+		together[CGN_WORKERS_MAX * SCALING_TURNS];
+	const struct scaling_result *r[CGN_WORKERS_MAX];
+	struct scaling_sum s = {0};
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < opt.workers; i++) {
+		r[i] = &m[i].result.scaling;
+		for (uint32_t turn = 0; turn < r[i]->n; turn++) {
+			alone[n] = r[i]->alone[turn];
+			together[n++] = r[i]->together[turn];
+		}
+		s.handoffs += r[i]->handoffs;
+		s.discarded += r[i]->discarded;
+	}
+	s.alone = slice_median(alone, n);
+	s.together = slice_median(together, n);
+	s.factor = scaling_factor(r, opt.workers, &s.n);
+	return s;
 }
 
 // ---- JSON
@@ -192,6 +223,29 @@ static json_t *dump_json(const struct dump_result *r)
 	return j;
 }
 
+static json_t *full_json(const struct full_result *r)
+{
+	json_t *steps = json_array();
+
+	for (unsigned i = 0; i < FULL_STEPS; i++) {
+		json_array_append_new(steps,
+			json_pack("{s:s, s:I, s:I, s:f}", "ports_taken", full_names[i], "asked",
+				(json_int_t)r->step[i].asked, "refused",
+				(json_int_t)r->step[i].refused, "cycles", r->step[i].cycles));
+	}
+	return json_pack("{s:o, s:I}", "steps", steps, "refused_with_a_free_port",
+		(json_int_t)r->refused_early);
+}
+
+static json_t *scaling_json(const struct measure *m)
+{
+	const struct scaling_sum s = scaling_sum(m);
+
+	return json_pack("{s:f, s:f, s:f, s:I, s:i, s:I}", "factor", s.factor, "alone_cycles",
+		s.alone, "together_cycles", s.together, "handoffs", (json_int_t)s.handoffs, "turns",
+		(int)s.n, "rounds_discarded", (json_int_t)s.discarded);
+}
+
 static json_t *windows_json(const struct measure *m, const struct result *s)
 {
 	json_t *j = json_object(), *list = json_array();
@@ -252,6 +306,10 @@ static void report_json(
 		set(j, "flood", flood_json(s));
 	if (opt.mode == MODE_DUMP)
 		set(j, "dump", dump_json(&m[0].result.dump));
+	if (opt.mode == MODE_FULL)
+		set(j, "full", full_json(&m[0].result.full));
+	if (opt.mode == MODE_SCALING)
+		set(j, "scaling", scaling_json(m));
 	if (opt.mode == MODE_HANDOFF)
 		set(j, "handoff", handoff_json(m));
 	set(j, "windows", windows_json(m, s));
@@ -389,6 +447,28 @@ static void text_dump(const struct dump_result *r)
 		r->n_rate, r->n_latency, r->n_discarded);
 }
 
+static void text_full(const struct full_result *r)
+{
+	printf("  %" PRIu64 " new flows refused while their subscriber had a free port\n",
+		r->refused_early);
+	printf("    %-20s %12s %12s %14s\n", "ports taken", "new flows", "refused", "clocks each");
+	for (unsigned i = 0; i < FULL_STEPS; i++) {
+		printf("    %-20s %12" PRIu64 " %12" PRIu64 " %14.0f\n", full_names[i],
+			r->step[i].asked, r->step[i].refused, r->step[i].cycles);
+	}
+}
+
+static void text_scaling(const struct measure *m)
+{
+	const struct scaling_sum s = scaling_sum(m);
+
+	printf("  %u workers do %.2f times as much as one, %" PRIu64 " hand-offs\n", opt.workers,
+		s.factor, s.handoffs);
+	printf("  clocks per packet: one alone %.1f, each of all together %.1f; medians of %u turns, %" PRIu64
+	       " rounds disturbed and left out\n",
+		s.alone, s.together, s.n, s.discarded);
+}
+
 static void text_handoff(const struct measure *m)
 {
 	const struct cross_result *r = &m[0].result.cross;
@@ -414,6 +494,10 @@ static void report_text(
 		printf("  %" PRIu64 " mappings ran out, %.2f M per second, %.0f clocks each\n",
 			s->expired, s->expired_per_second / 1e6, s->cycles_per_packet);
 		text_turns(&m[0].result.turns);
+	} else if (opt.mode == MODE_FULL) {
+		text_full(&m[0].result.full);
+	} else if (opt.mode == MODE_SCALING) {
+		text_scaling(m);
 	} else if (opt.mode == MODE_HANDOFF) {
 		text_handoff(m);
 	} else {

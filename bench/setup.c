@@ -110,6 +110,8 @@ static void make_config(struct cgn_config *c)
 		.hold_down = 120,
 		.fragment = 2};
 	c->icmp_errors_per_s = 100;
+	if (opt.mode == MODE_FULL) // nothing but what is opened comes back
+		c->icmp_refused = CGN_REFUSED_OFF;
 	c->icmp_errors_per_host = 10;
 }
 

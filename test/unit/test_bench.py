@@ -140,6 +140,24 @@ def test_all_sessions_are_listed_meanwhile():
         assert {"cycles_per_packet", "p50_ns", "p99_ns", "arrived", "lost"} == d[name].keys()
 
 
+def test_no_flow_is_refused_while_a_port_is_free():
+    p = run("--json", "--full", "--mappings", 3000, "--block-size", 16, "--subscribers", 50)
+    assert p.returncode == 0, p.stderr
+    j = json.loads(p.stdout)
+    steps = j["full"]["steps"]
+    assert j["mappings"] == 3008 and j["subscribers"] == 47  # whole blocks
+    assert [s["refused"] for s in steps[:-1]] == [0] * 5 and j["full"]["refused_with_a_free_port"] == 0
+    assert sum(s["asked"] for s in steps[:-1]) == 3008
+    assert steps[-1]["asked"] == steps[-1]["refused"] == j["drops"] == 188
+    assert j["wrong"] == j["missing"] == 0
+
+
+def test_two_workers_hand_nothing_over():
+    s = measured("--scaling", "--seconds", 0.3)["scaling"]
+    assert s["handoffs"] == 0 and s["turns"] >= 0 and s["factor"] >= 0
+    assert s["alone_cycles"] >= 0 and s["together_cycles"] >= 0
+
+
 def test_hand_off_is_measured_on_one_core_and_on_two():
     j = measured("--handoff", "--seconds", 0.3)
     assert j["mode"] == "handoff" and j["workers"] == 2
@@ -198,14 +216,16 @@ def test_text_names_what_was_measured():
     (["--expire", "10", "--mappings", "1000"], "--expire: needs 32768 mappings or more"),
     (["--bypass"], "--bypass: needs --bypass-prefixes"),
     (["--policies", "1024"], "--policies: 1024 is not a number from 1 to 1023"),
-    (["--new", "--direction", "in"], "--new, --bypass, --expire and --expire-all are measured outbound"),
-    (["--new", "--expire-all"], "--new, --bypass, --expire, --expire-all, --dump and --handoff: only one of them"),
+    (["--new", "--direction", "in"], "--new, --bypass, --expire, --expire-all and --full are measured outbound"),
+    (["--new", "--expire-all"], "--new, --bypass, --expire, --expire-all, --dump, --full, --scaling and --handoff: only one of them"),
     (["--flood", "50"], "--flood: 50 is not a percentage, 0%..1000%"),
     (["--flood", "50%", "--new"], "--flood: goes with --load"),
     (["--flood", "50%", "--load", "0"], "--flood: goes with --load"),
     (["--expire-all", "--workers", "2"], "--expire-all: has one worker"),
     (["--dump", "--workers", "2"], "--dump: has one worker"),
     (["--dump", "--load", "0"], "--dump: has one worker and goes with --load"),
+    (["--full", "--workers", "2"], "--full: has one worker"),
+    (["--scaling", "--packets", "9"], "--scaling: goes neither with --packets nor hairpins"),
     (["--handoff", "--workers", "3"], "--handoff: has two workers"),
     (["--nonsense"], "usage: cgnat-bench"),
     (["--mappings"], "usage: cgnat-bench"),

@@ -124,9 +124,10 @@ def test_tables_puts_vpps_figures_beside_ours(tmp_path):
     assert "| 1,008 | 60 | 55 | - | - | - | 132 / 85 / 88 | 1.5 |" in lines
     assert "| 64,512 | 75 | 63 | - | 64! | - | 577 / 340 / 140 | 2.2 |" in lines
     assert "| 16,515,072 | 130 | 94 | - | - | - | - / - / 962 | 10.2 |" in lines
-    assert "| new mappings per second and worker, million | 5 | 3.8 | 0.73 / 0.93 / 0.87 |" in lines
-    assert ("| bytes of memory per mapping with its session, all indexes | 110 | 168 "
-            "| 648 / 437 / 380 |") in lines
+    assert "| new mappings per second and worker, million | 4,128,768 | 5 | 3.8 | 0.73 / 0.93 / 0.87 | `x` |" in lines
+    assert ("| bytes of memory per mapping with its session, all indexes | 4,128,768 | 110 | 168 "
+            "| 648 / 437 / 380 | `x` |") in lines
+    assert any(l.startswith("| configuration reload") and "no reload yet" in l for l in lines)
     assert '1 of 7 runs, marked with "!", never had their core to themselves.' in lines
 
 
@@ -151,6 +152,21 @@ def test_tables_runs_what_was_asked_for(tmp_path):
     assert document["runs"][0]["result"]["cycles_per_packet"] == 4711.0, "was there already"
 
 
+def test_tables_of_what_else_there_is_a_target_for(tmp_path):
+    """A run of each kind, of the program as it is: keys that do not fit would show here."""
+    path = tmp_path / "r.json"
+    p = tool("tables", "--program", PROGRAM, "--mappings", "3000", "--seconds", "0.3", "--tries", "1",
+             "--no-hugepages", "--json", path, "--kinds", "full,scaling,dump,expire-all")
+    assert p.returncode == 0, p.stderr
+    runs = json.loads(path.read_text())["runs"]
+    assert [r["kind"] for r in runs] == ["full", "scaling", "dump", "expire-all"]
+    rows = {r.split(" | ")[0]: r.split(" | ") for r in p.stdout.splitlines() if r.startswith("| ")}
+    row = rows["| new flows refused while a port of the subscriber's blocks is free, up to 100 % fill"]
+    assert row[3] == "0 of 3,072" and row[5].startswith("`build/cgnat-bench --mappings 3000 --seconds 0.3 --full")
+    assert rows["| two workers on two cores, times one"][3].endswith(", 0 hand-offs")
+    assert "p99 latency" in rows["| while all sessions are listed"][3]
+
+
 def test_tables_does_not_mix_commits(tmp_path):
     path = sample(tmp_path, [])
     p = tool("tables", "--program", PROGRAM, "--json", path, "--resume")
@@ -158,7 +174,7 @@ def test_tables_does_not_mix_commits(tmp_path):
 
 
 @pytest.mark.parametrize("args,message", [
-    (["--kinds", "up"], "up is none of out, in, mix, hairpin, new"),
+    (["--kinds", "up"], "up is none of out, in, mix, hairpin, new, full, scaling, dump, expire-all"),
     (["--mappings", "1,x"], "1,x are not numbers"),
     (["--resume"], "--resume needs --json"),
     (["--tries", "0"], "--tries: one at least"),
