@@ -20,7 +20,7 @@
 #define FRAG_HELD_DATAGRAM 64 // of one datagram
 #define FRAG_DATAGRAMS_MAX 4096 // datagrams whose first fragment came and which are not complete
 #define FRAG_DATAGRAMS_SOURCE 1024 // of one source
-#define FRAG_GAPS_MAX 16 // pieces without connection of one datagram
+#define FRAG_GAPS_MAX 32 // pieces without connection of one datagram: 64 KiB in 1480s have 23
 #define FRAG_NONE UINT32_MAX
 
 enum frag_dir {

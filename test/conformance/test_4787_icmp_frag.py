@@ -143,6 +143,23 @@ def test_R4787_14_fragments_are_translated_in_any_order(start, workers, order):
             assert {f.ttl for f in out} == {63}
 
 
+@pytest.mark.parametrize("order", ["from the end", "every second one first"])
+def test_R4787_14_of_the_largest_datagram_too(start, order):
+    nat = start(workers=2)
+    p = echo(I(77), S1, payload=bytes(range(255)) * 256 + bytes(65507 - 255 * 256))
+
+    def mixed(p):
+        parts = fragments(p, *range(1480, 65515, 1480))
+        assert len(parts) == 45
+        return parts[::-1] if order == "from the end" else parts[1::2] + parts[::2]
+
+    nat.put(nat.inside, *mixed(p))
+    q = reassembled(nat.take(nat.outside))
+    assert l4(q)[8:] == l4(p)[8:]
+    nat.put(nat.outside, *mixed(answer(q)))
+    assert dst(reassembled(nat.take(nat.inside))) == I(77)
+
+
 def test_R4787_14_of_a_hairpin_too(nat):
     of_i, of_j = (src(nat.out(udp(a(5000), S1(80)))) for a in (I, J))
     for order in ((0, 1, 2), (2, 1, 0)):
