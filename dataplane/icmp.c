@@ -354,6 +354,12 @@ void icmp_too_big(struct worker *w, struct pkt *p, uint16_t mtu)
 	pkt_drop(w, p, CGN_DROP_MTU_EXCEEDED);
 }
 
+void icmp_no_route(struct worker *w, struct pkt *p)
+{
+	icmp_send_error(w, p, ICMP_UNREACHABLE, ICMP_CODE_NET, 0);
+	pkt_drop(w, p, CGN_DROP_NO_ROUTE);
+}
+
 void icmp_refuse(struct worker *w, struct pkt *p, enum cgn_drop reason)
 {
 	switch (w->snapshot->config->icmp_refused) {
@@ -409,6 +415,9 @@ void icmp_local(struct worker *w, struct pkt *p)
 
 	if (ip->proto != CGN_PROTO_ICMP || (ntohs(ip->frag) & IPV4_FRAG_MASK) ||
 		p->ip_len - (unsigned)p->l4_off < sizeof(*icmp) || icmp->type != ICMP_ECHO) {
+		if (ip->proto == CGN_PROTO_UDP && !(ntohs(ip->frag) & IPV4_FRAG_MASK))
+			icmp_send_error(
+				w, p, ICMP_UNREACHABLE, ICMP_CODE_PORT, 0); // nobody listens
 		pkt_drop(w, p, CGN_DROP_LOCAL_UNSUPPORTED);
 		return;
 	}

@@ -13,9 +13,11 @@ struct worker;
 void icmp_error_in(struct worker *w, struct pkt *p);
 void icmp_error_out(struct worker *w, struct pkt *p);
 
-// Drops p and tells its sender: 11/0; 3/4 with the MTU when DF is set; icmp.refused (3/1 or 3/13).
+// Drops p and tells its sender: 11/0; 3/4 with the MTU when DF is set; 3/0 (RFC 1812 5.2.7.1);
+// icmp.refused (3/1 or 3/13).
 void icmp_ttl_expired(struct worker *w, struct pkt *p);
 void icmp_too_big(struct worker *w, struct pkt *p, uint16_t mtu);
+void icmp_no_route(struct worker *w, struct pkt *p);
 void icmp_refuse(struct worker *w, struct pkt *p, enum cgn_drop reason);
 
 // Drops an inbound packet that nobody has asked for. If it is a SYN and the config says so, its sender
@@ -25,5 +27,6 @@ void icmp_refuse_inbound(struct worker *w, struct pkt *p, enum cgn_drop reason);
 // Sends those answers, looking at no more than `max` SYNs. Returns how many it looked at.
 uint32_t icmp_upkeep(struct worker *w, uint32_t max);
 
-// A packet for one of our own addresses: an echo request is answered.
+// A packet for one of our own addresses: an echo request is answered, UDP with 3/3, where the last
+// probes of a traceroute end.
 void icmp_local(struct worker *w, struct pkt *p);

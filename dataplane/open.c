@@ -65,7 +65,7 @@ static void bypass(struct worker *w, struct pkt *p, struct hop *hop, enum cgn_ro
 	if (!hop_leaves(w, hop, leave_by)) {
 		// an explicit bypass may also lead from inside to inside, never from outside to outside
 		if (leave_by == CGN_INTERNAL || !hop_leaves(w, hop, CGN_INTERNAL)) {
-			pkt_drop(w, p, CGN_DROP_NO_ROUTE);
+			icmp_no_route(w, p);
 			return;
 		}
 	}
@@ -154,7 +154,7 @@ static const struct snapshot_policy *admit_outbound(
 		pkt_drop(w, p,
 			CGN_DROP_ICMP_NO_SESSION); // no query hairpins in NAPT (RFC 5508 REQ-7)
 	} else if (DEST_KIND(hop.dest) == DEST_NONE) {
-		pkt_drop(w, p, CGN_DROP_NO_ROUTE);
+		icmp_no_route(w, p);
 	} else if (!translate_refused(w, p, &hop, true)) { // no mapping for what is not forwarded
 		return policy;
 	}

@@ -154,6 +154,41 @@ def test_R1812_4_3_2_3_of_too_big_packets_and_refusals_too(start):
         assert e.len == ERROR_MAX and quote_bytes(e) == bytes(p)[:ERROR_MAX - 28]
 
 
+def test_R1812_5_3_1b_a_traceroute_to_us_arrives(nat):
+    """Its last probes are UDP that nobody listens to: port unreachable (RFC 792; RFC 1122 3.2.2.1)."""
+    for side, asker, us in ((nat.inside, I, US_IN), (nat.outside, S1, US_OUT)):
+        for ttl in 1, 5:
+            p = udp(asker(40000), us(33434 + ttl), ttl=ttl)
+            nat.put(side, p)
+            e = nat.one(side)
+            nat.nothing()
+            assert error_of(e) == (3, 3) and (e.src, e.dst) == (us, asker) and quotes(e, p)
+    assert nat.drops()["LOCAL_UNSUPPORTED"] == 4
+    first, later = fragments(udp(I(40000), US_IN(33434), bytes(100)), 64)  # unfinished datagrams have no answer
+    nat.refuse_out(first, "LOCAL_UNSUPPORTED")
+    nat.refuse_out(later, "LOCAL_UNSUPPORTED")
+    nat.refuse_out(tcp(I(40000), US_IN(22)), "LOCAL_UNSUPPORTED")
+
+
+def test_R5508_10a_where_no_route_leads_is_told(start):
+    """Network unreachable (RFC 1812 5.2.7.1); no mapping is made, and later fragments are silent."""
+    nat = start(outside={"routes": [{"prefix": "198.51.100.0/24", "via": ROUTER_OUT}]},
+                policies=[{"name": "past", "match": {"destination": ["198.18.0.0/15"]}, "action": "bypass"},
+                          {"name": "home", "match": {"source": ["100.64.0.0/10"]}}])
+    for remote in host("192.88.99.1"), host("198.18.0.1"):  # translated, and bypassed
+        for p in (udp(I(5000), remote(80), bytes(1000)), tcp(I(5000), remote(80)), echo(I(5000), remote)):
+            nat.put(nat.inside, p)
+            e = nat.one(nat.inside)
+            nat.nothing()
+            assert error_of(e) == (3, 0) and (e.src, e.dst) == (US_IN, I) and quotes(e, p)
+    assert nat.drops()["NO_ROUTE"] == 6
+    assert nat.mappings() == [] and nat.ctl("status")["blocks"] == 0
+    first, later = fragments(udp(I(5000), host("192.88.99.1")(80), bytes(1000)), 512)
+    nat.put(nat.inside, first, later)
+    assert error_of(nat.one(nat.inside)) == (3, 0)
+    nat.out(udp(I(5000), S1(80)))
+
+
 def test_R1812_4_3_2_4_errors_come_from_the_address_of_the_interface_they_leave_by(start):
     second_in, second_out = host("10.255.0.77"), host("192.0.2.77")  # more addresses of ours
     nat = start(inside={"addresses": [f"{US_IN}/24", f"{second_in}/24"]},

@@ -117,6 +117,7 @@ CASES = [
 ]
 # What is answered with an ICMP error of our own, beside the drop: type, code, from, to.
 ANSWERED = {"ttl-1": (11, 0, NAT_INSIDE, ALICE), "too-big": (3, 4, NAT_INSIDE, ALICE),
+            "udp-to-the-nat": (3, 3, NAT_INSIDE, ALICE), "nowhere": (3, 0, NAT_INSIDE, ALICE),
             "ttl-0-from-outside": (11, 0, NAT_OUTSIDE, SERVERS[0])}
 
 

@@ -150,6 +150,7 @@ static void one_drop(
 #define OUT(f, how, reason) (HERE(), one_drop(INSIDE, f, how, CGN_DROP_##reason, 0))
 #define IN(f, how, reason) (HERE(), one_drop(OUTSIDE, f, how, CGN_DROP_##reason, 0))
 #define OUT_ANSWERED(f, reason) (HERE(), one_drop(INSIDE, f, AS_IS, CGN_DROP_##reason, 1))
+#define IN_ANSWERED(f, reason) (HERE(), one_drop(OUTSIDE, f, AS_IS, CGN_DROP_##reason, 1))
 #define BOTH(how, reason) \
 	do { \
 		HERE(); \
@@ -247,8 +248,10 @@ static void packets_that_are_not_carried(void **state)
 	OUT(echo_reply(ALICE, at(S1, 1)), AS_IS, ICMP_TYPE);
 	IN(echo(at(S1, 1), X1), AS_IS, ICMP_NO_SESSION);
 	IN(echo_reply(S1, at(X1, 2000)), AS_IS, NO_MAPPING);
-	OUT(udp(at(ALICE, 1), at(US_INSIDE, 53)), AS_IS, LOCAL_UNSUPPORTED);
-	IN(udp(at(S1, 53), at(US_OUTSIDE, 53)), AS_IS, LOCAL_UNSUPPORTED);
+	OUT_ANSWERED(udp(at(ALICE, 1), at(US_INSIDE, 53)), LOCAL_UNSUPPORTED);
+	OUT(tcp(at(ALICE, 1), at(US_INSIDE, 53), TCP_SYN), AS_IS, LOCAL_UNSUPPORTED);
+	IN_ANSWERED(udp(at(S1, 53), at(US_OUTSIDE, 53)), LOCAL_UNSUPPORTED);
+	IN(ip_packet(S1, US_OUTSIDE, 132, 40), AS_IS, LOCAL_UNSUPPORTED);
 	f = echo(at(S1, 1), US_OUTSIDE);
 	frame_l4(&f)[8] ^= 1;
 	IN(f, AS_IS, ICMP_CHECKSUM);
@@ -273,8 +276,8 @@ static void packets_without_route(void **state)
 {
 	BED(.outside = "addresses: [192.0.2.2/24], routes: [{prefix: 198.51.0.0/16, via: 192.0.2.1}]",
 		.policies = HOME);
-	OUT(udp(at(ALICE, 1), at(0x08080808, 53)), AS_IS, NO_ROUTE);
-	IN(udp(at(0xc6336408, 53), at(0xcb007200, 53)), AS_IS, NO_ROUTE); // bypass to nowhere
+	OUT_ANSWERED(udp(at(ALICE, 1), at(0x08080808, 53)), NO_ROUTE);
+	IN_ANSWERED(udp(at(0xc6336408, 53), at(0xcb007200, 53)), NO_ROUTE); // bypass to nowhere
 }
 
 static void packets_that_are_held_at_the_stop(void **state)

@@ -345,7 +345,7 @@ static void echo_requests_to_our_own_addresses_are_answered(void **state)
 	f = echo(at(S1, 9), US_OUTSIDE);
 	frame_l4_check_set(&f, (uint16_t)(frame_l4_check(&f) ^ 1));
 	refuse_in(f, CGN_DROP_ICMP_CHECKSUM);
-	refuse_in(udp(at(S1, 9), at(US_OUTSIDE, 53)), CGN_DROP_LOCAL_UNSUPPORTED);
+	refuse_in(tcp(at(S1, 9), at(US_OUTSIDE, 53), TCP_SYN), CGN_DROP_LOCAL_UNSUPPORTED);
 	refuse_out(tcp(at(ALICE, 9), at(US_INSIDE, 22), TCP_SYN), CGN_DROP_LOCAL_UNSUPPORTED);
 }
 

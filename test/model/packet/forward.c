@@ -83,6 +83,7 @@ void bypass(struct packet *p)
 
 	// out, or from inside to inside where a policy says so; never from outside to outside
 	if (!leaves_by(way, CGN_INTERNAL) && (p->inbound || !leaves_by(way, CGN_EXTERNAL))) {
+		send_error(p, TYPE_UNREACHABLE, 0, 0);
 		drop(p, CGN_DROP_NO_ROUTE);
 		return;
 	}
@@ -158,10 +159,12 @@ static bool admit(struct packet *p, int policy)
 	else if (way.where == TO_POOL && p->protocol == CGN_PROTO_ICMP &&
 		static_of_external(CGN_PROTO_ICMP, get32(p->b + AT_DST), 0, &internal, &port) < 0)
 		drop(p, CGN_DROP_ICMP_NO_SESSION); // only one-to-one has queries from elsewhere
-	else if (way.where == TO_NOWHERE)
+	else if (way.where != TO_NOWHERE)
+		return !refused(p, way, true);
+	else {
+		send_error(p, TYPE_UNREACHABLE, 0, 0);
 		drop(p, CGN_DROP_NO_ROUTE);
-	else if (!refused(p, way, true))
-		return true;
+	}
 	return false;
 }
 

@@ -12,7 +12,7 @@ enum { // docs/configuration.md
 	HELD_DATAGRAM = 64,
 	DATAGRAMS_MAX = 4096,
 	DATAGRAMS_SOURCE = 1024,
-	GAPS_MAX = 16,
+	GAPS_MAX = 32,
 	PAYLOAD_MAX = 65515,
 	UNITS = 8192,
 };

@@ -241,6 +241,8 @@ void to_us(struct packet *p)
 
 	if (p->b[AT_PROTO] != CGN_PROTO_ICMP || (get16(p->b + AT_FRAG) & (MF | OFFSET)) ||
 		l4_len(p) < 8 || l4_of(p)[0] != TYPE_ECHO) {
+		if (p->b[AT_PROTO] == CGN_PROTO_UDP && !(get16(p->b + AT_FRAG) & (MF | OFFSET)))
+			send_error(p, TYPE_UNREACHABLE, 3, 0);
 		drop(p, CGN_DROP_LOCAL_UNSUPPORTED);
 		return;
 	}
