@@ -290,11 +290,11 @@ static bool may_have_resting_ports(const struct worker *w, const struct subscrib
 static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint64_t key,
 	uint16_t max_blocks, enum cgn_l4 l4, struct lease *lease)
 {
-	uint64_t rest_key = REST_KEY(key, s->pool);
+	const uint64_t own_key = rest_key(sub, key);
 	struct rest_port own;
 	const struct portblock *b;
 
-	if (!may_have_resting_ports(w, s) || !rest_find(&w->rests, rest_key, &own) ||
+	if (!may_have_resting_ports(w, s) || !rest_find(&w->rests, own_key, &own) ||
 		(own.block != s->preset && preset_has_free(w, s, sub, l4)))
 		return false;
 	b = &w->blocks.block[own.block];
@@ -309,7 +309,7 @@ static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint6
 			block_retake(w, s, own.block);
 		}
 	}
-	rest_take(&w->rests, rest_key, &own);
+	rest_take(&w->rests, own_key, &own);
 	portblock_port_reuse(&w->blocks, own.block, l4);
 	w->counters.ports_reclaimed++;
 	lease_fill(w, sub, own.block, own.port, lease);
@@ -440,7 +440,7 @@ static void port_free(struct worker *w, uint32_t block, enum cgn_l4 l4, uint16_t
 
 static void rest_over(struct worker *w, const struct rest_port *r)
 {
-	port_free(w, r->block, cgn_l4_of((uint8_t)(r->key >> 48)), r->port);
+	port_free(w, r->block, rest_l4(r), r->port);
 }
 
 void lease_give(
@@ -453,7 +453,7 @@ void lease_give(
 	portblock_port_rest(&w->blocks, block, l4);
 	if (!rests) {
 		port_free(w, block, l4, ext_port);
-	} else if (rest_put(&w->rests, REST_KEY(key, s->pool), block, ext_port, w->now_s, &early)) {
+	} else if (rest_put(&w->rests, rest_key(sub, key), block, ext_port, w->now_s, &early)) {
 		rest_over(w, &early);
 		w->counters.rests_cut_short++;
 	}
@@ -462,26 +462,26 @@ void lease_give(
 }
 
 // Asks for the lines that ending the oldest rests of ports will touch.
-static void fetch_rests(const struct worker *w, const uint32_t *due, uint32_t n)
+static void fetch_rests(const struct worker *w, struct rest_port *due, uint32_t n)
 {
+	for (uint32_t i = 0; i < n; i++)
+		portblock_prefetch(&w->blocks, due[i].block);
 	for (uint32_t i = 0; i < n; i++) {
-		rest_prefetch(&w->rests, w->rests.entry[due[i]].key);
-		portblock_prefetch(&w->blocks, w->rests.entry[due[i]].block);
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		const struct rest_port *r = &w->rests.entry[due[i]];
+		const struct portblock *b = &w->blocks.block[due[i].block];
 
-		portblock_prefetch_bits(&w->blocks, r->block, cgn_l4_of((uint8_t)(r->key >> 48)));
-		if (w->blocks.block[r->block].state == PORTBLOCK_LENT)
-			cgn_prefetch_w(&w->subscribers.sub[w->blocks.block[r->block].sub]);
+		due[i].key |= b->sub;
+		rest_prefetch(&w->rests, due[i].key);
+		portblock_prefetch_bits(&w->blocks, due[i].block, rest_l4(&due[i]));
+		if (b->state == PORTBLOCK_LENT)
+			cgn_prefetch_w(&w->subscribers.sub[b->sub]);
 	}
 	cgn_prefetched();
 }
 
-void lease_prefetch_rests(const struct worker *w, uint32_t n)
+void lease_prefetch_rests(struct worker *w, uint32_t n)
 {
-	const uint32_t room = w->rests.n_max - w->rests.n_live;
-	uint32_t oldest[UPKEEP_RESTS];
+	const uint32_t room = w->rests.n_max - w->rests.n_held;
+	struct rest_port oldest[UPKEEP_RESTS];
 
 	rest_prefetch_new(&w->rests, n);
 	if (n <= room)
@@ -493,8 +493,8 @@ void lease_prefetch_rests(const struct worker *w, uint32_t n)
 
 static uint32_t rests_end(struct worker *w, uint32_t hold_s, uint32_t max)
 {
-	uint32_t due[UPKEEP_RESTS], n;
-	struct rest_port port;
+	struct rest_port due[UPKEEP_RESTS], port;
+	uint32_t n;
 
 	n = rest_look(&w->rests, w->now_s, hold_s, due, max < UPKEEP_RESTS ? max : UPKEEP_RESTS);
 	fetch_rests(w, due, n);

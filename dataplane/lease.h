@@ -52,7 +52,7 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 
 // Asks for the lines that lease_give() will touch when the next `n` ports begin to rest, but for those of
 // the ports themselves.
-void lease_prefetch_rests(const struct worker *w, uint32_t n);
+void lease_prefetch_rests(struct worker *w, uint32_t n);
 
 // Ends rests that are over, of so many ports and blocks at most. Returns how many it ended.
 uint32_t lease_upkeep(struct worker *w, uint32_t max_ports, uint32_t max_blocks);

@@ -296,8 +296,7 @@ static void fetch_outbound(struct worker *w, const struct batch *b, const uint16
 			continue;
 		portblock_prefetch_bits(&w->blocks, block[i], cgn_l4_of(p->ip->proto));
 		if (first->n_resting)
-			rest_prefetch(&w->rests,
-				REST_KEY(p->key, w->subscribers.sub[subscriber[i]].pool));
+			rest_prefetch(&w->rests, rest_key(subscriber[i], p->key));
 	}
 }
 

@@ -4,16 +4,18 @@
 #include <errno.h>
 #include <string.h>
 
-#define REST_NONE UINT32_MAX
-#define AHEAD 16 // entries
+#define HOLE REST_BLOCKS_MAX
+#define TIME_MASK 0xffffffu
+#define HOLES_AHEAD 64 // that rest_look() passes over
 
-int rest_init(struct rest *r, uint32_t n_max, const uint64_t seed[2], int socket)
+int rest_init(struct rest *r, uint32_t n_max, const struct portblocks *blocks,
+	const uint64_t seed[2], int socket)
 {
-	assert(n_max && n_max < REST_NONE);
+	assert(n_max && n_max < UINT32_MAX / 2);
 	memset(r, 0, sizeof(*r));
 	memcpy(r->seed, seed, sizeof(r->seed));
 	r->n_max = n_max;
-	r->first = r->last = r->free_first = REST_NONE;
+	r->blocks = blocks;
 	r->entry = mem_take("resting ports", n_max * sizeof(*r->entry), socket);
 	if (!r->entry)
 		return -ENOMEM;
@@ -33,58 +35,77 @@ void rest_fini(struct rest *r)
 
 uint64_t rest_bytes(uint32_t n_max)
 {
-	return (uint64_t)n_max * sizeof(struct rest_port) + index_bytes(n_max);
+	return (uint64_t)n_max * sizeof(struct rest_entry) + index_bytes(n_max);
+}
+
+static uint32_t number_of(const struct rest *r, uint32_t place)
+{
+	const uint32_t n = r->first + place;
+
+	return n < r->n_max ? n : n - r->n_max;
+}
+
+static uint32_t since_of(const struct rest *r, const struct rest_entry *e)
+{
+	const uint32_t since =
+		e->since_s[0] | (uint32_t)e->since_s[1] << 8 | (uint32_t)e->since_s[2] << 16;
+
+	return r->last_s - ((r->last_s - since) & TIME_MASK);
+}
+
+static uint64_t key_of(const struct rest *r, const struct rest_entry *e)
+{
+	return r->blocks->block[e->block].sub | (uint64_t)e->what << 32 | (uint64_t)e->kind << 48;
+}
+
+static void describe(const struct rest *r, const struct rest_entry *e, struct rest_port *out)
+{
+	*out = (struct rest_port){key_of(r, e), e->block, since_of(r, e), e->port};
+}
+
+static void drop_first(struct rest *r)
+{
+	r->first = r->first + 1 < r->n_max ? r->first + 1 : 0;
+	r->n_held--;
 }
 
 static void take_out(struct rest *r, uint32_t n, struct rest_port *out)
 {
-	struct rest_port *e = &r->entry[n];
+	struct rest_entry *e = &r->entry[n];
 
-	*out = *e;
+	describe(r, e, out);
 	// An entry for which the index had no room is not there; it could only not be taken early.
-	index_remove(&r->index, index_hash(e->key, r->seed), n);
-	if (e->prev != REST_NONE)
-		r->entry[e->prev].next = e->next;
-	else
-		r->first = e->next;
-	if (e->next != REST_NONE)
-		r->entry[e->next].prev = e->prev;
-	else
-		r->last = e->prev;
-	e->next = r->free_first;
-	r->free_first = n;
+	index_remove(&r->index, index_hash(out->key, r->seed), n);
+	e->block = HOLE;
 	r->n_live--;
+	if (n == r->first)
+		drop_first(r);
 }
 
 bool rest_put(struct rest *r, uint64_t key, uint32_t block, uint16_t port, uint32_t now_s,
 	struct rest_port *early)
 {
-	const bool full = r->n_live == r->n_max;
-	struct rest_port *e;
+	bool cut = false;
 	uint32_t n;
 
-	if (full)
-		take_out(r, r->first, early);
-	n = r->free_first;
-	if (n != REST_NONE)
-		r->free_first = r->entry[n].next;
-	else
-		n = r->top++;
-	e = &r->entry[n];
-	*e = (struct rest_port){.key = key,
-		.block = block,
-		.since_s = now_s,
-		.next = REST_NONE,
-		.prev = r->last,
-		.port = port};
-	if (r->last != REST_NONE)
-		r->entry[r->last].next = n;
-	else
-		r->first = n;
-	r->last = n;
+	assert(block < REST_BLOCKS_MAX && r->blocks->block[block].sub == (uint32_t)key);
+	if (r->n_held == r->n_max) {
+		cut = r->entry[r->first].block != HOLE;
+		if (cut)
+			take_out(r, r->first, early);
+		else
+			drop_first(r);
+	}
+	n = number_of(r, r->n_held++);
+	r->last_s = now_s;
+	r->entry[n] = (struct rest_entry){.block = block,
+		.kind = (uint8_t)(key >> 48) & 3,
+		.what = (uint16_t)(key >> 32),
+		.port = port,
+		.since_s = {(uint8_t)now_s, (uint8_t)(now_s >> 8), (uint8_t)(now_s >> 16)}};
 	r->n_live++;
 	index_insert(&r->index, index_hash(key, r->seed), n);
-	return full;
+	return cut;
 }
 
 struct probe {
@@ -95,14 +116,22 @@ struct probe {
 static bool same_key(const void *ctx, uint32_t record)
 {
 	const struct probe *p = ctx;
+	const struct rest_entry *e = &p->rest->entry[record];
 
-	return p->rest->entry[record].key == p->key;
+	return e->what == (uint16_t)(p->key >> 32) && e->kind == p->key >> 48 &&
+		key_of(p->rest, e) == p->key;
+}
+
+static uint32_t lookup(const struct rest *r, uint64_t key)
+{
+	const struct probe p = {r, key};
+
+	return index_lookup(&r->index, index_hash(key, r->seed), same_key, &p);
 }
 
 bool rest_take(struct rest *r, uint64_t key, struct rest_port *out)
 {
-	const struct probe p = {r, key};
-	uint32_t n = index_lookup(&r->index, index_hash(key, r->seed), same_key, &p);
+	const uint32_t n = lookup(r, key);
 
 	if (n == INDEX_NONE)
 		return false;
@@ -110,36 +139,65 @@ bool rest_take(struct rest *r, uint64_t key, struct rest_port *out)
 	return true;
 }
 
+static bool is_over(
+	const struct rest *r, const struct rest_entry *e, uint32_t now_s, uint32_t hold_s)
+{
+	return now_s - since_of(r, e) >= hold_s;
+}
+
 bool rest_due(struct rest *r, uint32_t now_s, uint32_t hold_s, struct rest_port *out)
 {
-	if (r->first == REST_NONE || now_s - r->entry[r->first].since_s < hold_s)
+	while (r->n_held && r->entry[r->first].block == HOLE)
+		drop_first(r);
+	if (!r->n_held || !is_over(r, &r->entry[r->first], now_s, hold_s))
 		return false;
 	take_out(r, r->first, out);
 	return true;
 }
 
 uint32_t rest_look(
-	const struct rest *r, uint32_t now_s, uint32_t hold_s, uint32_t *due, uint32_t max)
+	struct rest *r, uint32_t now_s, uint32_t hold_s, struct rest_port *due, uint32_t max)
 {
-	uint32_t n = 0;
+	uint32_t n = 0, n_holes = 0;
 
-	for (uint32_t at = r->first; at != REST_NONE && n < max; at = r->entry[at].next) {
-		// neighbours in time often are in memory
-		cgn_prefetch_w(&r->entry[at + AHEAD < r->n_max ? at + AHEAD : at]);
-		if (now_s - r->entry[at].since_s < hold_s)
+	// so that many in a row are not walked over at once
+	for (; n_holes < HOLES_AHEAD && r->n_held && r->entry[r->first].block == HOLE; n_holes++)
+		drop_first(r);
+	for (uint32_t i = 0; i < r->n_held && n < max; i++) {
+		const struct rest_entry *e = &r->entry[number_of(r, i)];
+
+		if (e->block == HOLE) {
+			if (++n_holes > 2 * HOLES_AHEAD)
+				break;
+			continue;
+		}
+		if (!is_over(r, e, now_s, hold_s))
 			break;
-		due[n++] = at;
+		due[n++] = (struct rest_port){(uint64_t)e->what << 32 | (uint64_t)e->kind << 48,
+			e->block, since_of(r, e), e->port};
 	}
 	return n;
 }
 
 bool rest_find(const struct rest *r, uint64_t key, struct rest_port *out)
 {
-	const struct probe p = {r, key};
-	uint32_t n = index_lookup(&r->index, index_hash(key, r->seed), same_key, &p);
+	const uint32_t n = lookup(r, key);
 
 	if (n == INDEX_NONE)
 		return false;
-	*out = r->entry[n];
+	describe(r, &r->entry[n], out);
+	return true;
+}
+
+bool rest_at(const struct rest *r, uint32_t place, struct rest_port *out)
+{
+	const struct rest_entry *e;
+
+	if (place >= r->n_held)
+		return false;
+	e = &r->entry[number_of(r, place)];
+	if (e->block == HOLE)
+		return false;
+	describe(r, e, out);
 	return true;
 }

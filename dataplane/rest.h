@@ -1,44 +1,73 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Ports in hold-down: a freed port goes back only to the same internal endpoint while it rests
-// (RFC 6888 REQ-8). A first-in first-out list, because the hold time is the same for all, and an
-// index by endpoint. Bounded: when the table is full the oldest rest ends early. A list and not a
-// ring, so that ports taken up again leave no holes that would fill it or be walked over.
+// (RFC 6888 REQ-8). First in, first out, because the hold time is the same for all, and an index by
+// endpoint. A ring: a port that is taken up again leaves a hole, which keeps its place until those
+// before it have ended; so the ring is full, and the oldest rest ends early, when so many rests have begun
+// within the hold time.
 //
-// Owner:  one per worker. Memory: 26 and 8 (index) bytes per entry, taken once in rest_init().
+// Owner:  one per worker. Memory: 11 and 8 (index) bytes per entry, taken once in rest_init().
 #pragma once
+#include "cgnat/types.h"
 #include "index.h"
+#include "portblock.h"
 #include <stdbool.h>
-#include <stdint.h>
+
+#define REST_BLOCKS_MAX ((1u << 30) - 1)
+
+// The subscriber is not in it: the block knows whom it is lent to.
+struct rest_entry {
+	uint32_t block : 30; // REST_BLOCKS_MAX: a hole
+	uint32_t kind : 2; // of the key
+	uint16_t what; // likewise
+	uint16_t port; // external, host order
+	uint8_t since_s[3]; // modulo 2^24
+} __attribute__((packed));
+_Static_assert(sizeof(struct rest_entry) == 11, "there are millions of them");
+
+// Whose it is: subscriber, internal port, number space. Of a portless protocol, whose port is 0, the
+// protocol instead.
+#define REST_PORTLESS CGN_L4_COUNT
+static inline uint64_t rest_key(uint32_t sub, uint64_t endpoint) // a flow key (flow.h)
+{
+	const uint8_t proto = (uint8_t)(endpoint >> 48);
+
+	if (cgn_is_portless(proto))
+		return sub | (uint64_t)proto << 32 | (uint64_t)REST_PORTLESS << 48;
+	return sub | (uint64_t)(uint16_t)(endpoint >> 32) << 32 | (uint64_t)cgn_l4_of(proto) << 48;
+}
 
 struct rest_port {
-	uint64_t key; // internal endpoint and pool, see REST_KEY
+	uint64_t key;
 	uint32_t block;
 	uint32_t since_s;
-	uint32_t next, prev; // younger, older; rest.c's
-	uint16_t port; // external, host order
-} __attribute__((packed, aligned(2)));
-_Static_assert(sizeof(struct rest_port) == 26, "there are millions of them");
+	uint16_t port;
+};
 
-// `endpoint` is a flow key (flow.h): its top byte is free.
-#define REST_KEY(endpoint, pool) ((endpoint) | (uint64_t)(pool) << 56)
+static inline enum cgn_l4 rest_l4(const struct rest_port *p)
+{
+	const unsigned kind = (unsigned)(p->key >> 48);
+
+	return kind == REST_PORTLESS ? CGN_L4_ICMP : (enum cgn_l4)kind;
+}
 
 struct rest {
-	struct rest_port *entry;
+	struct rest_entry *entry;
+	const struct portblocks *blocks;
 	struct index index;
 	uint64_t seed[2];
 	uint32_t n_max, n_live;
-	uint32_t first, last; // oldest, youngest
-	uint32_t free_first; // linked through next
-	uint32_t top; // entries at and above were never used
+	uint32_t first, n_held; // the oldest; how many from there on, holes among them
+	uint32_t last_s; // when a rest began last
 };
 
-// n_max > 0. Returns 0 or -ENOMEM.
-int rest_init(struct rest *r, uint32_t n_max, const uint64_t seed[2], int socket);
+// n_max > 0; `blocks` outlives it. Returns 0 or -ENOMEM.
+int rest_init(struct rest *r, uint32_t n_max, const struct portblocks *blocks,
+	const uint64_t seed[2], int socket);
 void rest_fini(struct rest *r);
 uint64_t rest_bytes(uint32_t n_max);
 
-// A port begins its rest. When the table is full, the oldest entry leaves it early: it is stored in
-// *early and true is returned; the caller frees that port.
+// A port begins its rest; its block is lent to the subscriber in the key. When there is no place, the oldest
+// leaves: if it is a rest, it is stored in *early and true is returned; the caller frees that port.
 bool rest_put(struct rest *r, uint64_t key, uint32_t block, uint16_t port, uint32_t now_s,
 	struct rest_port *early);
 
@@ -49,12 +78,15 @@ bool rest_take(struct rest *r, uint64_t key, struct rest_port *out);
 bool rest_due(struct rest *r, uint32_t now_s, uint32_t hold_s, struct rest_port *out);
 
 // Takes stock of the oldest ports whose rest is over, as rest_due() will give them one after the other:
-// their numbers, at most `max`, in due[]. Returns how many.
+// at most `max`, in due[], the subscribers in their keys left 0. Returns how many.
 uint32_t rest_look(
-	const struct rest *r, uint32_t now_s, uint32_t hold_s, uint32_t *due, uint32_t max);
+	struct rest *r, uint32_t now_s, uint32_t hold_s, struct rest_port *due, uint32_t max);
 
 // The endpoint's resting port, left where it is. False when none rests.
 bool rest_find(const struct rest *r, uint64_t key, struct rest_port *out);
+
+// The rest in this place of the ring, 0 the oldest. False: a hole, or none.
+bool rest_at(const struct rest *r, uint32_t place, struct rest_port *out);
 
 // ---- for batches: the misses of many overlap
 
@@ -64,10 +96,15 @@ static inline void rest_prefetch(const struct rest *r, uint64_t key)
 	cgn_prefetched();
 }
 
-// The entries of the next `n` ports that begin to rest, as far as they were never used.
+// The places of the next `n` ports that begin to rest.
 static inline void rest_prefetch_new(const struct rest *r, uint32_t n)
 {
-	for (uint32_t i = r->top; i < r->n_max && i - r->top < n; i++)
-		cgn_prefetch_w(&r->entry[i]);
+	const uint32_t next = r->first + r->n_held;
+	const char *at = (const char *)&r->entry[next < r->n_max ? next : next - r->n_max];
+	const char *end = (const char *)(r->entry + r->n_max);
+
+	for (const char *p = at; p < end && p < at + n * sizeof(struct rest_entry) + CGN_CACHE_LINE;
+		p += CGN_CACHE_LINE)
+		cgn_prefetch_w(p);
 	cgn_prefetched();
 }

@@ -474,7 +474,7 @@ static void session_due(struct worker *w, uint32_t record)
 
 // Asks for the lines that ending these sessions will touch, if they are the only ones of their
 // mappings, as nearly all are.
-static void fetch_ends(const struct worker *w, const uint32_t *record, uint32_t n)
+static void fetch_ends(struct worker *w, const uint32_t *record, uint32_t n)
 {
 	const struct flow_table *t = &w->flows;
 	uint64_t out[UPKEEP_FLOWS], in[UPKEEP_FLOWS];
@@ -499,7 +499,7 @@ static void fetch_ends(const struct worker *w, const uint32_t *record, uint32_t 
 		index_prefetch_away(&t->out, out[i]);
 		index_prefetch_away(&t->in, in[i]);
 		cgn_prefetch_w(&w->subscribers.sub[b->sub]);
-		rest_prefetch(&w->rests, REST_KEY(flow_key_of(f), b->pool));
+		rest_prefetch(&w->rests, rest_key(b->sub, flow_key_of(f)));
 	}
 	lease_prefetch_rests(w, n);
 	cgn_prefetched();

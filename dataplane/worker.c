@@ -278,7 +278,7 @@ struct worker *worker_create(const struct worker_spec *spec, const char **what)
 	if (!w->statics.sessions)
 		goto err_destroy;
 	*what = "resting ports (timeouts.hold-down-max)";
-	if (rest_init(&w->rests, rests_for(config), seed[1], spec->socket))
+	if (rest_init(&w->rests, rests_for(config), &w->blocks, seed[1], spec->socket))
 		goto err_destroy;
 	*what = "subscribers (runtime.max-subscribers)";
 	if (subscribers_init(&w->subscribers,
@@ -665,7 +665,7 @@ static unsigned receive(struct worker *w, uint8_t ifc, bool *full)
 // oldest rest short: as much work again.
 static uint32_t upkeep_flows(const struct worker *w)
 {
-	return w->rests.n_max - w->rests.n_live >= UPKEEP_FLOWS ? UPKEEP_FLOWS : UPKEEP_FLOWS / 2;
+	return w->rests.n_max - w->rests.n_held >= UPKEEP_FLOWS ? UPKEEP_FLOWS : UPKEEP_FLOWS / 2;
 }
 
 static uint32_t upkeep(struct worker *w)

@@ -325,16 +325,20 @@ void model_port_taken(uint32_t block, uint32_t endpoint, int32_t port)
 	b->n_used++;
 }
 
-// Takes the n-th resting port out of the list; it must be the one that the tables say.
+// Takes the n-th resting port out; it must be the one that the tables say.
 static struct model_port *rest_remove(uint32_t n, const struct rest_port *rested)
 {
 	const struct model_rest r = model.rest[n];
 
 	CHECK(n < model.n_rest);
 	CHECK(r.block == rested->block && r.port == rested->port && r.since_s == rested->since_s);
-	CHECK(rested->key ==
-		REST_KEY(internal_key(r.endpoint), sub_pool(endpoint_of(r.endpoint).sub)));
-	memmove(&model.rest[n], &model.rest[n + 1], (--model.n_rest - n) * sizeof(r));
+	CHECK(rested->key == rest_key((uint32_t)rested->key, internal_key(r.endpoint)));
+	model.rest[n].endpoint = MODEL_HOLE;
+	model.n_holes++;
+	for (n = 0; n < model.n_rest && model.rest[n].endpoint == MODEL_HOLE; n++)
+		model.n_holes--;
+	model.n_rest -= n;
+	memmove(model.rest, &model.rest[n], model.n_rest * sizeof(r));
 	return port_at(r.block, endpoint_of(r.endpoint).l4, r.port);
 }
 

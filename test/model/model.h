@@ -76,6 +76,8 @@ struct model_block {
 	struct model_port *port[CGN_L4_COUNT];
 };
 
+#define MODEL_HOLE UINT32_MAX // as endpoint: taken up again, its place is not free yet
+
 struct model_rest {
 	uint32_t endpoint, block, since_s;
 	uint16_t port;
@@ -88,8 +90,8 @@ struct model {
 	uint32_t n_endpoints, n_blocks, n_address_blocks; // the blocks of each address
 	struct model_mapping *mapping; // by endpoint
 	struct model_block *block;
-	struct model_rest *rest; // oldest first
-	uint32_t n_rest;
+	struct model_rest *rest; // oldest first; the first one is no hole
+	uint32_t n_rest, n_holes;
 	uint32_t n_sessions, n_mappings;
 	uint64_t seed, step;
 	// what happened, so that the test knows that it tested

@@ -38,7 +38,7 @@ void nat_init(struct nat *nat, const uint8_t key[32])
 	CHECK(!flow_table_init(&nat->flows, c->sessions_max, model.now_s, seed, -1));
 	CHECK(!portblocks_init(&nat->blocks, pools, c->n_pools, addresses, c->n_addresses, -1));
 	CHECK(!subscribers_init(&nat->subs, c->active_max, seed, -1));
-	CHECK(!rest_init(&nat->rests, c->rest_max, seed, -1));
+	CHECK(!rest_init(&nat->rests, c->rest_max, &nat->blocks, seed, -1));
 }
 
 void nat_fini(struct nat *nat)
@@ -191,7 +191,7 @@ static int32_t port_for(
 
 	if (!may_get_block(nat, s))
 		return -1;
-	if (!rest_find(&nat->rests, REST_KEY(internal_key(endpoint), s->pool), &rested)) {
+	if (!rest_find(&nat->rests, rest_key(record, internal_key(endpoint)), &rested)) {
 		model_no_rest(endpoint);
 	} else if (rested.block != s->preset && s->preset != PORTBLOCK_NONE &&
 		portblock_has_free(&nat->blocks, s->preset, endpoint_of(endpoint).l4)) {
@@ -373,11 +373,10 @@ static void mapping_ended(struct nat *nat, uint32_t endpoint, uint32_t block, ui
 	struct rest_port early;
 
 	portblock_port_rest(&nat->blocks, block, endpoint_of(endpoint).l4);
-	if (rest_put(&nat->rests, REST_KEY(internal_key(endpoint), s->pool), block,
+	if (rest_put(&nat->rests, rest_key(sub, internal_key(endpoint)), block,
 		    model.mapping[endpoint].port, model.now_s, &early)) {
 		model_rest_early(&early);
-		portblock_port_free(&nat->blocks, early.block,
-			cgn_l4_of((uint8_t)(early.key >> 48)), early.port);
+		portblock_port_free(&nat->blocks, early.block, rest_l4(&early), early.port);
 	}
 	model_port_rests(endpoint);
 	s->n_mappings--;
@@ -445,8 +444,7 @@ static bool rests_due(struct nat *nat, uint32_t max)
 		if (!rest_due(&nat->rests, model.now_s, hold_s, &rested))
 			break;
 		model_rest_over(&rested);
-		portblock_port_free(&nat->blocks, rested.block,
-			cgn_l4_of((uint8_t)(rested.key >> 48)), rested.port);
+		portblock_port_free(&nat->blocks, rested.block, rest_l4(&rested), rested.port);
 	}
 	for (; (block = portblock_rested(&nat->blocks, model.now_s, hold_s)) != PORTBLOCK_NONE;
 		max--) {

@@ -211,7 +211,8 @@ static void check_gauges(void)
 	CHECK(nat.flows.out.n_entries == model.n_sessions &&
 		nat.flows.in.n_entries >= model.n_mappings &&
 		nat.flows.in.n_entries <= model.n_sessions);
-	CHECK(nat.rests.n_live == model.n_rest && nat.rests.index.n_entries <= model.n_rest);
+	CHECK(nat.rests.n_live == model.n_rest - model.n_holes &&
+		nat.rests.n_held >= model.n_rest && nat.rests.index.n_entries <= nat.rests.n_live);
 	for (uint32_t sub = 0; sub < model.c->n_subs; sub++) {
 		n_active += model_n_lent(sub) > 0;
 		n_records += model_n_lent(sub) || model_n_resting(sub);

@@ -123,13 +123,14 @@ static bool others_are_free(const struct worker *w)
 {
 	const struct rest *r = &w->rests;
 	const struct subscribers *s = &w->subscribers;
+	struct rest_port port;
 	uint64_t n = 0, n_used = 0;
 	bool ok = true;
 
-	for (uint32_t i = r->free_first; i != UINT32_MAX && n <= r->top; i = r->entry[i].next)
-		n++;
+	for (uint32_t i = 0; i < r->n_held; i++)
+		n += rest_at(r, i, &port);
 	ok = same("resting ports", r->n_live, 0) && ok;
-	ok = same("free places of resting ports", n, r->top) && ok;
+	ok = same("resting ports in their ring", n, 0) && ok;
 	ok = index_is_empty("index of resting ports", &r->index) && ok;
 	for (uint32_t i = 0; i < s->n_max; i++)
 		n_used += s->used[i];

@@ -513,7 +513,8 @@ static bool take_own(
 	for (struct resting **at = &world.resting; *at; at = &(*at)->next) {
 		if (*at == own) {
 			*at = own->next;
-			free(own);
+			own->next = world.holes;
+			world.holes = own;
 			break;
 		}
 	}
@@ -631,46 +632,70 @@ static bool rested(uint32_t since_s)
 	return !hold || now_s() - since_s > hold;
 }
 
+// Places of a worker that were taken up again: those behind a rest no younger are still held.
+static void holes_end(unsigned worker)
+{
+	const struct resting *oldest = world.resting;
+
+	while (oldest && oldest->worker != worker)
+		oldest = oldest->next;
+	for (struct resting **at = &world.holes; *at;) {
+		if ((*at)->worker == worker && (!oldest || (*at)->since_s < oldest->since_s))
+			resting_remove(at);
+		else
+			at = &(*at)->next;
+	}
+}
+
+// The next one of a worker to be let go early; of those that began in the same second, one that is gone.
+static struct resting **next_to_go(unsigned worker)
+{
+	struct resting **gone = NULL;
+
+	for (struct resting **at = &world.resting; *at; at = &(*at)->next) {
+		if ((*at)->worker != worker || rested((*at)->since_s))
+			continue;
+		if (gone && (*at)->since_s != (*gone)->since_s)
+			break;
+		if (!observe_resting(*at))
+			return at;
+		if (!gone)
+			gone = at;
+	}
+	return gone;
+}
+
 // More rest than may: the oldest are let go. Of those that began in the same second, the dataplane
-// chooses.
+// chooses; and of those of the same second, which were taken up again, nobody can tell the places.
 static void cut_short(unsigned worker)
 {
 	const uint32_t max = rests_max();
-	uint32_t n = 0, n_due = 0;
+	uint32_t n = 0, n_due = 0, n_holes = 0, cut_min, cut_max;
 
 	for (const struct resting *r = world.resting; r; r = r->next) {
 		n += r->worker == worker;
 		n_due += r->worker == worker && rested(r->since_s);
 	}
-	if (n <= max)
+	for (const struct resting *r = world.holes; r; r = r->next)
+		n_holes += r->worker == worker;
+	if (n + n_holes <= max)
 		return;
-	world.cuts_max += n - max;
-	if (n - max > n_due) { // what is due goes by itself or is cut: nobody can tell
-		const uint32_t cut = n - max - n_due;
+	cut_max = n + n_holes - max;
+	// what is due goes by itself or is cut: nobody can tell
+	cut_min = n > max + n_due ? n - max - n_due : 0;
+	world.cuts_max += cut_max;
+	for (uint32_t i = 0; i < cut_max; i++) {
+		struct resting **gone = next_to_go(worker);
 
-		world.count.rests_cut_short += cut;
-		world.cuts_max -= cut;
-		for (uint32_t i = 0; i < cut; i++) {
-			struct resting **at = &world.resting, **gone = NULL;
-			uint32_t oldest = 0;
-
-			for (; *at; at = &(*at)->next) {
-				if ((*at)->worker != worker || rested((*at)->since_s))
-					continue;
-				if (gone && (*at)->since_s != oldest)
-					break;
-				if (!gone || !observe_resting(*at)) {
-					oldest = (*at)->since_s;
-					gone = at;
-					if (!observe_resting(*at))
-						break;
-				}
-			}
-			if (observe_resting(*gone))
+		if (!gone || observe_resting(*gone)) {
+			if (i < cut_min)
 				wrong("port %u still rests, and should have been let go early",
-					(*gone)->external_port);
-			resting_remove(gone);
+					gone ? (*gone)->external_port : 0);
+			break;
 		}
+		world.count.rests_cut_short++;
+		world.cuts_max--;
+		resting_remove(gone);
 	}
 }
 
@@ -678,6 +703,8 @@ void lease_tick(void)
 {
 	for (unsigned w = 0; w < world.n_workers; w++)
 		cut_short(w);
+	for (unsigned w = 0; w < world.n_workers; w++)
+		holes_end(w);
 	for (struct resting **at = &world.resting; *at;) {
 		if (rested((*at)->since_s))
 			resting_remove(at);

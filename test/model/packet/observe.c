@@ -80,13 +80,19 @@ bool observe_session(const struct session *s, enum cgn_session_state *state, uin
 
 bool observe_resting(const struct resting *r)
 {
-	const struct rest *rests = &bed.worker[r->worker]->rests;
-	const uint64_t key =
-		REST_KEY(key_of(r->protocol, r->internal, r->internal_port), r->block->pool);
+	const struct worker *w = bed.worker[r->worker];
+	const uint64_t endpoint = key_of(r->protocol, r->internal, r->internal_port);
+	struct rest_port port;
 
 	// an endpoint may have several: all of them, slowly
-	for (uint32_t n = rests->first; n != UINT32_MAX; n = rests->entry[n].next) {
-		if (rests->entry[n].key == key && rests->entry[n].port == r->external_port)
+	for (uint32_t i = 0; i < w->rests.n_held; i++) {
+		const struct subscriber *s;
+
+		if (!rest_at(&w->rests, i, &port) || port.port != r->external_port)
+			continue;
+		s = &w->subscribers.sub[(uint32_t)port.key];
+		if (port.key == rest_key((uint32_t)port.key, endpoint) &&
+			s->address == r->internal && s->pool == r->block->pool)
 			return true;
 	}
 	return false;

@@ -125,6 +125,7 @@ struct world {
 	struct block *blocks; // an array
 	uint32_t n_blocks;
 	struct resting *resting; // oldest first
+	struct resting *holes; // taken up again: they still have their places; youngest first
 	struct waiting_syn *syns; // oldest first
 	struct datagram *datagrams; // oldest first
 	struct per_worker worker[CGN_WORKERS_MAX];
