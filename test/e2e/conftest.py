@@ -88,9 +88,10 @@ def module_nat(module_fleet, request):
 
 
 @pytest.fixture
-def nat(module_nat, module_fleet):
+def nat(lab, module_nat, module_fleet):
     """The file's cgnatd."""
     assert module_nat.running(), "cgnatd died in an earlier test:\n" + module_nat.log()
+    lab.hang_up()
     yield module_nat
     assert module_nat.running(), "cgnatd died:\n" + module_nat.log()
     module_fleet.check()

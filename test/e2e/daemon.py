@@ -19,6 +19,7 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 BUILD = REPO / os.environ.get("CGNATD_BUILD", "build")
 SANITIZER_WORDS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "UndefinedBehavior")
 START_S = STOP_S = PATIENCE_S
+STOP_IDLE_S = 5  # a daemon that is to stop may want a busy machine's CPU for long; nothing else takes it any time
 
 
 def build_option(name):
@@ -66,6 +67,42 @@ def config(**changes):
     return c
 
 
+def threads(pid):
+    """State, and nanoseconds of running and of waiting for a CPU, of each thread."""
+    found = {}
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):  # it has ended
+            run, wait, _ = map(int, (task / "schedstat").read_text().split())
+            found[int(task.name)] = (task / "stat").read_text().rpartition(")")[2].split()[0], run, wait
+    return found
+
+
+class Idleness:
+    """How long a process has waited for something else than a CPU. Never too long: who is starved by the rest
+    of the machine was not idle."""
+
+    def __init__(self, pid):
+        self.pid, self.begin_ns = pid, time.monotonic_ns()
+        self.first = self.last = threads(pid)
+
+    def seconds(self):
+        """Of the main thread, without what it may have waited for another one that waited for a CPU. That is
+        counted when a thread gets its CPU: a thread that is ready may have waited ever since."""
+        wall_ns, now = time.monotonic_ns() - self.begin_ns, threads(self.pid)
+        if self.pid not in now or now[self.pid][0] == "R":
+            return 0
+        self.last = {tid: ("", *t[1:]) for tid, t in self.last.items()} | now
+        idle_ns = wall_ns
+        for tid, (state, run, wait) in self.last.items():
+            _, run_before, wait_before = self.first.get(tid, ("", 0, 0))
+            ran, waited = run - run_before, wait - wait_before
+            if tid == self.pid:
+                idle_ns -= ran + waited
+            else:
+                idle_ns -= wall_ns - ran if state == "R" else waited
+        return idle_ns / 1e9
+
+
 class Refused(Exception):
     """cgnatctl ended with something other than 0."""
 
@@ -109,6 +146,8 @@ class Daemon:
                 preexec_fn=die_with_parent)
 
     def start(self):
+        self.lab.hang_up()
+        self.lab.forget_waiting()
         self.spawn()
         end = time.monotonic() + START_S
         while True:
@@ -128,15 +167,22 @@ class Daemon:
     def stop(self):
         """SIGTERM, and everything a clean end promises."""
         assert self.running(), f"cgnatd died, exit {self.process.returncode}:\n" + self.log()
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            code = self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(f"cgnatd still ran {STOP_S} s after SIGTERM:\n" + self.log())
+        code = self.end(signal.SIGTERM)
         assert code == 0, f"exit {code} after SIGTERM:\n" + self.log()
         self.check_log()
         assert not os.path.exists(self.socket), "the control socket was left behind"
+
+    def end(self, by):
+        """Sends a signal that ends it, and returns its exit status."""
+        idle, end = Idleness(self.process.pid), time.monotonic() + STOP_S
+        self.process.send_signal(by)
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(0.05)
+            idle_s = idle.seconds()
+            if idle_s > STOP_IDLE_S or time.monotonic() > end:
+                self.kill()
+                raise AssertionError(f"cgnatd still ran after {by!r}, idle for {idle_s:.1f} s:\n" + self.log())
 
     def kill(self):
         if self.running():

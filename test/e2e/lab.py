@@ -16,6 +16,7 @@ import re
 import resource
 import signal
 import subprocess
+import time
 
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
@@ -30,6 +31,20 @@ SUBSCRIBERS = [f"100.64.1.{i}" for i in range(1, 201)]
 STRANGER = "10.9.9.9"  # an address on the subscribers' side that no policy knows
 POOL = "203.0.113.0/28"
 POOL_ONLINK = "192.0.2.64/28"  # inside the outer interface's own prefix
+
+# Of every host. No IPv6 unless a test turns it on.
+HOST_SYSCTLS = ("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 "
+                "net.ipv4.icmp_ratelimit=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 ")
+# Kernels tell routers, unasked and whenever it suits them, which multicast groups they are in, and look for
+# routers. Nobody here is interested, and a test that counts what is dropped has no use for them.
+RETICENT = """table inet reticent {
+chain out {
+type filter hook output priority 0
+meta l4proto igmp drop
+icmpv6 type { mld-listener-report, mld2-listener-report, mld-listener-done, nd-router-solicit } drop
+}
+}"""
+TCP_LISTEN, TCP_TIME_WAIT = 0x0A, 0x06  # states in /proc/net/tcp
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -79,6 +94,7 @@ class Lab:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.names = {n: f"{PREFIX}-{os.getpid()}-{n}" for n in ("sub", "nat", "net")}
+        self.mute = []  # hosts that are
         try:
             self._build()
         except BaseException:
@@ -89,11 +105,10 @@ class Lab:
         for ns in self.names.values():
             run("ip", "netns", "add", ns)
         for n in self.names:
-            self.sh(n, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 "
-                       "net.ipv6.conf.default.disable_ipv6=1 net.ipv4.icmp_ratelimit=0 "
-                       "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 "
-                       "net.core.somaxconn=8192 net.ipv4.tcp_max_syn_backlog=8192 "
-                       "net.ipv4.tcp_syncookies=0")
+            self.sh(n, HOST_SYSCTLS + "net.core.somaxconn=8192 net.ipv4.tcp_max_syn_backlog=8192 "
+                                      "net.ipv4.tcp_syncookies=0")
+        for n in "sub", "net":
+            self.nft(n, RETICENT)
         for n, peer in (("sub", "inside"), ("net", "outside")):
             self.ip("nat", f"link add {peer} type veth peer name eth0 netns {self.names[n]}")
             self._plain(n, "eth0")
@@ -124,16 +139,59 @@ class Lab:
     def muted(self, *names):
         """The kernels of these hosts answer ARP but see and send no IP: packets are the test's
         own, and no connection of an earlier test gets a word in."""
+        names = [n for n in names if n not in self.mute]
         for n in names:
             self.nft(n, "table netdev muted {\nchain in {\ntype filter hook ingress device eth0 "
                         "priority -500\nether type != arp drop\n}\n}\n"
-                        "table ip muted {\nchain out {\ntype filter hook output priority 0\n"
+                        "table inet muted {\nchain out {\ntype filter hook output priority 0\n"
                         "policy drop\n}\n}")
+        self.mute += names
         try:
             yield
         finally:
+            self.mute = [n for n in self.mute if n not in names]
             for n in names:
-                self.nft(n, "delete table netdev muted\ndelete table ip muted")
+                self.nft(n, "delete table netdev muted\ndelete table inet muted")
+
+    @contextlib.contextmanager
+    def outspoken(self, n):
+        """The kernel of this host says of itself what kernels say."""
+        self.nft(n, "delete table inet reticent")
+        try:
+            yield
+        finally:
+            self.nft(n, RETICENT)
+
+    def connections(self, n):
+        """The TCP sockets of a host that may yet send something by themselves: endpoints and states."""
+        def lines(table):
+            with open(f"/proc/thread-self/net/{table}") as f:
+                return [line.split() for line in f]
+
+        with self.inside(n):
+            if not any(line[2] != "0" for table, name in (("sockstat", "TCP:"), ("sockstat6", "TCP6:"))
+                       for line in lines(table) if line[0] == name):
+                return []  # the tables take a while to read, even when they are empty
+            rows = [row for table in ("tcp", "tcp6") for row in lines(table)[1:]]
+        return [row[1:4] for row in rows if int(row[3], 16) not in (TCP_LISTEN, TCP_TIME_WAIT)]
+
+    def hang_up(self):
+        """Ends the connections that earlier tests have left, without a word on the wire. A host repeats what
+        nobody acknowledges, a FIN for minutes: a NAT that never knew the connection counts it as dropped."""
+        hosts = [n for n in self.names if n != "nat"]
+        if not any(map(self.connections, hosts)):
+            return
+        with self.muted(*hosts):
+            end = time.monotonic() + PATIENCE_S
+            while left := [n for n in hosts if self.connections(n)]:
+                for n in left:
+                    said = self.run(n, "ss", "-KHt", "state", "connected").stdout
+                assert time.monotonic() < end, f"ss -K (INET_DIAG_DESTROY) ends nothing: {said}"
+
+    def forget_waiting(self):
+        """What waits for a neighbour's MAC address is not sent any more."""
+        for n in self.names:
+            self.ip(n, "neigh flush nud incomplete")
 
     @contextlib.contextmanager
     def host(self, name, behind, address, mtu=1500):
@@ -146,9 +204,8 @@ class Lab:
         run("ip", "netns", "add", ns)
         self.names[name] = ns
         try:
-            self.sh(name, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 "
-                          "net.ipv6.conf.default.disable_ipv6=1 net.ipv4.icmp_ratelimit=0 "
-                          "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0")
+            self.sh(name, HOST_SYSCTLS)
+            self.nft(name, RETICENT)
             self.sh(behind, "sysctl -qw net.ipv4.ip_forward=1")
             self.ip(behind, f"link add {device} type veth peer name eth0 netns {ns}")
             self._plain(name, "eth0")

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import socketserver
+import sys
 import threading
 
 import pytest
@@ -192,17 +193,32 @@ def iperf(lab, six, seconds):
 
 
 def test_iperf_over_both_versions_at_once(lab, nat):
-    runs = [iperf(lab, six, 8) for six in (False, True)]
-    with iperf_server(lab, *(server for server, _, _ in runs)), nat.counting() as delta:
-        for _, thread, _ in runs:
-            thread.start()
-        for _, thread, _ in runs:
-            thread.join()
-    for _, _, results in runs:
-        assert "error" not in results[0], results[0]
-        for way in ("sum", "sum_bidir_reverse"):
-            assert sum(i[way]["bytes"] for i in results[0]["intervals"])
-    assert not dropped(delta), delta
+    for _ in range(5):  # a machine that is busy elsewhere may not let one of them send at all
+        runs = [iperf(lab, six, 3) for six in (False, True)]
+        with iperf_server(lab, *(server for server, _, _ in runs)), nat.counting() as delta:
+            for _, thread, _ in runs:
+                thread.start()
+            for _, thread, _ in runs:
+                thread.join()
+        assert not any("error" in results[0] for _, _, results in runs), runs
+        assert not dropped(delta), delta
+        moved = [sum(i[way]["bytes"] for i in results[0]["intervals"]) for _, _, results in runs
+                 for way in ("sum", "sum_bidir_reverse")]
+        if all(moved):
+            return
+    assert False, moved
+
+
+def test_what_a_host_says_of_its_groups_goes_no_further(lab, nat):
+    with lab.inside("sub"):
+        s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    with s, nat.counting() as delta, lab.outspoken("sub"):
+        before = nat.drops().get("IPV6_MULTICAST", 0)
+        group = socket.inet_pton(socket.AF_INET6, "ff05::1:3")
+        index = int(lab.sh("sub", "cat /sys/class/net/eth0/ifindex"))
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + index.to_bytes(4, sys.byteorder))
+        wait_until(lambda: nat.drops().get("IPV6_MULTICAST", 0) > before, "it has reported the group")
+    assert dropped(delta) == {"IPV6_MULTICAST"} and not delta["ipv6_forwarded"], delta
 
 
 def test_a_host_that_is_not_there_is_reported(lab, nat):

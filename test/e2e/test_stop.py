@@ -2,12 +2,13 @@
 """Starting, stopping and being killed: nothing is left behind, and the next start works."""
 import glob
 import os
+import signal
 import socket
 import stat
 import subprocess
 
 import pytest
-from daemon import BUILD, START_S, STOP_S, config, ctl_raw
+from daemon import BUILD, START_S, config, ctl_raw
 from lab import SERVERS, SUBSCRIBERS
 from programs import iperf_server
 from traffic import TCP, UDP, Flow, Server, wait_until
@@ -50,8 +51,7 @@ def test_sigterm_under_load_ends_it_cleanly(lab, fleet):
 
 def test_sigint_does_the_same(lab, fleet):
     d = fleet.start(config())
-    d.process.send_signal(2)
-    assert d.process.wait(STOP_S) == 0 and not os.path.exists(d.socket)
+    assert d.end(signal.SIGINT) == 0 and not os.path.exists(d.socket)
 
 
 def test_after_kill_9_the_stale_socket_is_replaced(lab, fleet, tmp_path):

@@ -211,16 +211,10 @@ class Flow:
         self.close()
 
 
-# What kernels send by themselves, and what is still on its way from connections of an earlier test, through
-# a NAT that has been started anew since.
-STRAYS = {"IPV6_MULTICAST", "L2_MULTICAST", "NO_MAPPING", "TCP_NO_SESSION", "EXTERNAL_TO_EXTERNAL"}
-
-
 def dropped(delta):
     """The reasons for drops in what Daemon.counting() yields, but for queues that were full for a moment:
-    as the kernel's own are, when the machine is busy; and but for a few strays."""
-    return {k for k in delta if k.isupper() and not (k in STRAYS and delta[k] < 20)} - {
-        "TX_FULL", "HANDOFF_FULL"}
+    as the kernel's own are, when the machine is busy."""
+    return {k for k in delta if k.isupper()} - {"TX_FULL", "HANDOFF_FULL"}
 
 
 @contextlib.contextmanager
