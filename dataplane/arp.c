@@ -4,6 +4,7 @@
 #include <rte_byteorder.h>
 #include <string.h>
 #include "forward.h"
+#include "icmp.h"
 #include "worker.h"
 
 #define ETHERTYPE_ARP 0x0806
@@ -85,7 +86,11 @@ static void arp_ask(struct worker *w, const struct neigh *n)
 
 static void arp_give_up(struct worker *w, struct rte_mbuf *m, const struct neigh *n)
 {
-	worker_drop(w, m, CGN_DROP_NEIGHBOUR_UNRESOLVED, n->ifc);
+	// what is inbound has no way back: its source is not the one that the subscriber knows
+	if (w->snapshot->interface[n->ifc].role == CGN_EXTERNAL)
+		icmp_unresolved(w, m, n->ifc);
+	else
+		worker_drop(w, m, CGN_DROP_NEIGHBOUR_UNRESOLVED, n->ifc);
 }
 
 const struct neigh_protocol arp_protocol = {

@@ -7,6 +7,7 @@
 #include "forward.h"
 #include "ident.h"
 #include "open.h"
+#include "parse.h"
 #include "path.h"
 #include "portless.h"
 #include "snapshot.h"
@@ -358,6 +359,31 @@ void icmp_no_route(struct worker *w, struct pkt *p)
 {
 	icmp_send_error(w, p, ICMP_UNREACHABLE, ICMP_CODE_NET, 0);
 	pkt_drop(w, p, CGN_DROP_NO_ROUTE);
+}
+
+static uint8_t first_internal(const struct snapshot *s)
+{
+	uint8_t ifc = 0; // there is one
+
+	while (s->interface[ifc].role != CGN_INTERNAL)
+		ifc++;
+	return ifc;
+}
+
+// A translated packet says no more who sent it: the error goes to the external address, with the quote
+// as it is, and comes in from there as any other about this mapping.
+void icmp_unresolved(struct worker *w, struct rte_mbuf *m, uint8_t ifc)
+{
+	struct ipv4 *ip = rte_pktmbuf_mtod(m, struct ipv4 *);
+	struct pkt p = {.m = m, .ip = ip, .ip_len = m->data_len};
+	const struct hop back = forward_hop(w, ip->src);
+
+	p.l4_off = (uint8_t)((ip->ver_ihl & 0xf) * 4);
+	p.ifc = DEST_KIND(back.dest) <= DEST_ONLINK ? back.ifc : first_internal(w->snapshot);
+	parse_ipv4_again(&p, false);
+	if (w->snapshot->interface[p.ifc].role == CGN_INTERNAL)
+		icmp_send_error(w, &p, ICMP_UNREACHABLE, ICMP_CODE_HOST, 0);
+	worker_drop(w, m, CGN_DROP_NEIGHBOUR_UNRESOLVED, ifc);
 }
 
 void icmp_refuse(struct worker *w, struct pkt *p, enum cgn_drop reason)

@@ -7,6 +7,7 @@
 #include "batch.h"
 #include "cgnat/drop.h"
 
+struct rte_mbuf;
 struct worker;
 
 // An ICMP error that quotes a packet of a mapping: the quoted packet is translated back, too.
@@ -19,6 +20,10 @@ void icmp_ttl_expired(struct worker *w, struct pkt *p);
 void icmp_too_big(struct worker *w, struct pkt *p, uint16_t mtu);
 void icmp_no_route(struct worker *w, struct pkt *p);
 void icmp_refuse(struct worker *w, struct pkt *p, enum cgn_drop reason);
+
+// Drops a packet, as it was to leave by the external interface `ifc`, whose next hop does not answer. Its
+// sender is told 3/1 (RFC 1812 5.2.7.1).
+void icmp_unresolved(struct worker *w, struct rte_mbuf *m, uint8_t ifc);
 
 // Drops an inbound packet that nobody has asked for. If it is a SYN and the config says so, its sender
 // is told 3/3 when 6 s have passed without a connection (RFC 5382 REQ-4).

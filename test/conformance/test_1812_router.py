@@ -189,6 +189,30 @@ def test_R5508_10a_where_no_route_leads_is_told(start):
     nat.out(udp(I(5000), S1(80)))
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_R5508_10a_where_the_next_hop_does_not_answer_is_told(start, workers):
+    """Host unreachable (RFC 1812 5.2.7.1), about the packet as the subscriber sent it."""
+    gone = host("192.0.2.77")
+    nat = start(workers=workers, policies=[{"name": "past", "match": {"protocol": 132}, "action": "bypass"},
+                                           {"name": "home", "match": {"source": ["100.64.0.0/10"]}}])
+    nat.arp(silent=[gone])
+    sent = [udp(I(5000), gone(80)), tcp(J(5000), gone(80)), echo(I(77), gone),
+            IP(src=I, dst=gone, proto=132, ttl=64) / bytes(20)]
+    nat.put(nat.inside, *sent)
+    nat.nothing()
+    nat.wait(5)
+    errors = nat.take(nat.inside)
+    assert len(errors) == len(sent) and nat.drops()["NEIGHBOUR_UNRESOLVED"] == len(sent)
+    for e in errors:
+        assert error_of(e) == (3, 1) and e.src == US_IN
+        p, = (p for p in sent if (p.proto, p.src) == (quote_bytes(e)[9], e.dst))
+        assert quotes(e, IP(bytes(p)))
+    f = icmp_error(3, 3, I, gone, udp(gone(80), I(5000)))  # nor about an error
+    nat.put(nat.inside, f)
+    nat.wait(5)
+    nat.nothing()
+
+
 def test_R1812_4_3_2_4_errors_come_from_the_address_of_the_interface_they_leave_by(start):
     second_in, second_out = host("10.255.0.77"), host("192.0.2.77")  # more addresses of ours
     nat = start(inside={"addresses": [f"{US_IN}/24", f"{second_in}/24"]},

@@ -99,6 +99,21 @@ static void packets_wait_for_a_neighbour_and_then_go_in_order(void **state)
 	expect_nothing();
 }
 
+// Alice, in the words of the packet she sent (RFC 1812 5.2.7.1).
+static void told_unreachable(void)
+{
+	struct frame f = expect_frame(INSIDE);
+	const struct ipv4 *quote = (const struct ipv4 *)(frame_l4(&f) + 8);
+
+	assert_int_equal(frame_ip(&f)->src, htonl(US_INSIDE));
+	assert_int_equal(frame_ip(&f)->dst, htonl(ALICE));
+	assert_int_equal(frame_l4(&f)[0], 3);
+	assert_int_equal(frame_l4(&f)[1], 1);
+	assert_int_equal(quote->src, htonl(ALICE));
+	assert_int_equal(quote->dst, htonl(ON_LINK_HOST));
+	assert_int_equal(ntohs(*(const be16_t *)(quote + 1)), 1);
+}
+
 static void a_neighbour_that_does_not_answer_is_given_up_and_asked_again(void **state)
 {
 	BED(.manual_arp = true);
@@ -116,9 +131,11 @@ static void a_neighbour_that_does_not_answer_is_given_up_and_asked_again(void **
 	}
 	assert_int_equal(gauge(held), 0);
 	assert_int_equal(bed_sum().drops[CGN_DROP_NEIGHBOUR_UNRESOLVED], 1);
+	told_unreachable();
 	expect_nothing();
 	bed_put(INSIDE, udp(at(ALICE, 1), at(ON_LINK_HOST, 53)));
 	bed_run();
+	told_unreachable();
 	assert_int_equal(bed_sum().drops[CGN_DROP_NEIGHBOUR_UNRESOLVED], 2);
 	asked(OUTSIDE, ON_LINK_HOST); // somebody wants it: it is asked again
 	answer(OUTSIDE, ON_LINK_HOST);
