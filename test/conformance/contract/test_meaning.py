@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the configuration means where a reader could doubt, statement by statement, from the file to the
 packets. What an RFC asks is in the tests beside this directory."""
+import struct
+
 import pytest
 
 from nat import POOL, ROUTER_OUT, S1, S2, US_IN, I, J, K, Refused, mac_of
-from packets import dst, echo, fragments, host, icmp_error, ip, src, tcp, udp, whole
+from packets import (Raw, answer, checksum, dst, echo, fragments, host, icmp_error, ip, l4, quotes, reassembled, src,
+                     tcp, udp, whole)
 
 SILENT = {"refused": "off"}
 HOLD_S = 120
@@ -388,3 +391,106 @@ def test_an_icmp_error_about_a_bypassed_packet_is_bypassed(start):
     nat = start(policies=BYPASS)
     p = nat.out(udp(I(5000), PARTNER(53)))
     nat.in_(icmp_error(3, 3, PARTNER, I, p))
+
+
+# ---- tcp-mss-clamp
+
+def segment(source, destination, flags, options, data=b"", **fields):
+    """A TCP segment with these bytes as its options, in multiples of 4."""
+    header = struct.pack("!HHIIBBHHH", source.port, destination.port, 1000, 0, (5 + len(options) // 4) << 4, flags,
+                         8192, 0, 0) + options + data
+    head = ip(source.address, destination.address, proto=6, **fields)
+    pseudo = bytes(whole(head))[12:20] + struct.pack("!BBH", 0, 6, len(header))
+    return whole(head / Raw(header[:16] + struct.pack("!H", checksum(pseudo + header)) + header[18:]))
+
+
+SYN, SYN_ACK, ACK, ECN_SYN = 0x02, 0x12, 0x10, 0xc2
+CLAMPED = [  # options, and what becomes of them at 1200
+    (b"\x02\x04\x05\xb4", b"\x02\x04\x04\xb0"), (b"\x02\x04\xff\xff", b"\x02\x04\x04\xb0"),
+    (b"\x02\x04\x04\xb0", None), (b"\x02\x04\x02\x00", None),  # never raised
+    (b"\x01\x02\x04\x05\xb4\x01\x01\x00", b"\x01\x02\x04\x04\xb0\x01\x01\x00"),  # at an odd offset
+    (b"\x22\x0a" + bytes(8) + b"\x04\x02" + b"\x02\x04\x05\xb4", b"\x22\x0a" + bytes(8) + b"\x04\x02\x02\x04\x04\xb0"),
+    (b"", None), (b"\x00\x00\x02\x04\x05\xb4\x00\x00", None),  # behind the end of the options
+    (b"\x02\x03\x05\xb4", None), (b"\x08\x00\x02\x04\x05\xb4\x00\x00", None),  # lengths that cannot be
+    (b"\x01\x01\x01\x02", None), (b"\x01\x02\x04\x05", None), (b"\x01\x08\x28\x02\x04\x05\xb4\x00", None)]
+
+
+@pytest.mark.parametrize("options,wanted", CLAMPED, ids=range(len(CLAMPED)))
+def test_mss_clamp_lowers_what_is_larger_and_touches_nothing_else(start, options, wanted):
+    nat = start(tcp_mss_clamp=1200)
+
+    def through(p, entry, exit):
+        nat.put(entry, p)
+        q = nat.one(exit)
+        header = (l4(q)[12] >> 4) * 4
+        assert l4(q)[header:] == l4(p)[header:]
+        return q, l4(q)[20:header]
+
+    for flags in SYN, ECN_SYN:
+        for data in b"", b"\xff", b"fast open":
+            q, got = through(segment(I(5000), S1(80), flags, options, data), nat.inside, nat.outside)
+            assert got == (wanted or options)
+    assert through(segment(S1(80), src(q), SYN_ACK, options), nat.outside, nat.inside)[1] == (wanted or options)
+    assert through(segment(I(5000), S1(80), ACK, options), nat.inside, nat.outside)[1] == options
+    parts = fragments(segment(I(5001), S1(80), SYN, options, bytes(900)), 400)
+    nat.put(nat.inside, *parts[::-1])
+    whole_again = reassembled(nat.take(nat.outside))
+    assert l4(whole_again)[20:20 + len(options)] == (wanted or options)
+
+
+# ---- several interfaces of a role
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_several_interfaces_inside_and_outside(start, workers):
+    """One NAT: who is inside where is a matter of routes, and answers may come in by any external one."""
+    def interface(name, role, n, us, prefix, via):
+        return {"name": name, "role": role, "device": f"net_null{n}", "addresses": [f"{us}/24"],
+                "routes": [{"prefix": prefix, "via": via}]}
+
+    nat = start(workers=workers, interfaces=[
+        interface("in1", "internal", 0, "10.255.0.1", "100.64.0.0/16", "10.255.0.2"),
+        interface("in2", "internal", 1, "10.254.0.1", "100.65.0.0/16", "10.254.0.2"),
+        interface("out1", "external", 2, "192.0.2.2", "0.0.0.0/0", "192.0.2.1"),
+        interface("out2", "external", 3, "192.0.3.2", "198.51.100.0/24", "192.0.3.1")])
+    in1, in2, out1, out2 = nat.sides
+    in2.neighbour, out2.neighbour = host("10.254.0.2"), host("192.0.3.1")
+    a, b, far = host("100.64.0.5"), host("100.65.0.5"), host("192.88.99.1")
+
+    def through(p, entry, exit):
+        nat.put(entry, p)
+        q = nat.one(exit)
+        nat.nothing()
+        return q
+
+    x = {}
+    for h, entry, us in (a, in1, "10.255.0.1"), (b, in2, "10.254.0.1"):
+        for remote, exit in (far, out1), (S1, out2):
+            for make in udp, tcp, lambda s, d: echo(s, d.address):
+                p = make(h(5000), remote(80))
+                q = through(p, entry, exit)
+                x[h, p.proto] = src(q)
+                for back in out1, out2:
+                    r = through(answer(q), back, entry)
+                    assert dst(r) == h(5000)
+                    e = through(icmp_error(3, 1, "198.18.7.7", q.src, q, 8), back, entry)
+                    assert e.dst == h and quotes(e, p)
+                e = through(icmp_error(3, 3, h, r.src, r, 8), entry, exit)
+                assert e.src == q.src and quotes(e, answer(q))
+        nat.put(entry, udp(h(5000), far(80), ttl=1))
+        e = nat.one(entry)
+        assert (e.src, e.dst) == (us, h)
+    # from one to the other by their external endpoints, and not without
+    q = through(udp(a(5000), x[b, 17]), in1, in2)
+    assert (src(q), dst(q)) == (x[a, 17], b(5000))
+    e = through(icmp_error(3, 3, b, q.src, q, 8), in2, in1)
+    assert (e.src, e.dst) == (x[b, 17].address, a)
+    nat.refuse_out(udp(a(5), b(6)), "INTERNAL_TO_INTERNAL")
+    nat.put(out1, udp(far(5), S1(6)))
+    nat.nothing()
+    assert nat.drops()["EXTERNAL_TO_EXTERNAL"] == 1
+    # a datagram whose fragments come in by two interfaces
+    parts, out = fragments(udp(far(80), x[a, 17], bytes(1000)), 400, 800), []
+    for part, entry in (parts[2], out1), (parts[0], out2), (parts[1], out1):
+        nat.put(entry, part)
+        out += nat.take(in1)
+    assert dst(reassembled(out)) == a(5000)
