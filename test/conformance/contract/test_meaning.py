@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the configuration means where a reader could doubt, statement by statement, from the file to the
 packets. What an RFC asks is in the tests beside this directory."""
+import itertools
 import struct
 
 import pytest
@@ -494,3 +495,51 @@ def test_several_interfaces_inside_and_outside(start, workers):
         nat.put(entry, part)
         out += nat.take(in1)
     assert dst(reassembled(out)) == a(5000)
+
+
+# ---- ports in policies, and fragments
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_policies_by_port_decide_about_whole_datagrams(start, workers, order):
+    """The ports are in the first fragment, wherever that comes."""
+    nat = start(workers=workers, policies=[
+        {"name": "past", "match": {"protocol": "udp", "destination-ports": [9999]}, "action": "bypass"},
+        {"name": "no", "match": {"protocol": "udp", "destination-ports": ["600-700"]}, "action": "drop"},
+        {"name": "home", "match": {"source": ["100.64.0.0/10"]}}])
+
+    def through(p, entry, exit):
+        parts, out = fragments(p, 400, 800), []
+        for n in order:
+            nat.put(entry, parts[n])
+            out += nat.take(exit)
+        return out
+
+    for id, (port, seen_as) in enumerate(((9999, I), (666, None), (80, POOL))):
+        out = through(udp(I(5000), S1(port), bytes(1000), id=id), nat.inside, nat.outside)
+        assert out == [] if seen_as is None else reassembled(out).src in seen_as
+    back = through(udp(S1(9999), I(5000), bytes(1000)), nat.outside, nat.inside)
+    assert reassembled(back).dst == I
+    assert nat.drops()["POLICY_DROP"] == 1 and nat.drops()["FRAG_HEAD_DROPPED"] == 2
+
+
+# ---- one-to-one by protocol
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_one_to_one_mappings_of_two_protocols_may_share_an_address(start, workers):
+    shared = POOL[3]
+    nat = start(workers=workers, icmp=SILENT, static_mappings=[
+        static(shared, J, "tcp", protocol="tcp"), static(shared, K, "udp", protocol="udp")])
+    assert src(nat.out(tcp(J(5), S1(80)))) == shared(5) and src(nat.out(udp(K(5), S1(80)))) == shared(5)
+    assert nat.out(udp(J(5), S1(80))).src != shared and nat.out(tcp(K(5), S1(80))).src != shared
+    assert dst(nat.in_(tcp(S2(9), shared(77)))) == J(77) and dst(nat.in_(udp(S2(9), shared(77)))) == K(77)
+    nat.refuse_in(echo(S2(9), shared), "ICMP_NO_SESSION")
+    for p in tcp(J(5), S1(80)), udp(K(5), S1(80)):
+        q = nat.out(p)
+        e = nat.in_(icmp_error(3, 1, "198.18.7.7", shared, q, 8))
+        assert e.dst == p.src and quotes(e, p)
+    for p, receiver in (udp(J(5), shared(9)), K(9)), (tcp(K(5), shared(9)), J(9)), (udp(K(5), shared(9)), K(9)):
+        q = nat.hairpin(p)
+        assert dst(q) == receiver
+        e = nat.hairpin(icmp_error(3, 3, q.dst, q.src, q, 8))
+        assert e.dst == p.src and quotes(e, p)
