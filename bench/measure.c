@@ -179,6 +179,21 @@ static double mark_cost(void)
 }
 #endif
 
+// Clocks per packet since the worker's were zero.
+static void stages_of(struct meter *m, uint64_t n_packets)
+{
+#ifdef CGN_STAGES
+	const struct stage_clock *c = &m->load->worker->stages;
+	const double cost = mark_cost(), packets = (double)(n_packets ? n_packets : 1);
+
+	for (unsigned i = 0; i < STAGE_COUNT; i++) {
+		double tsc = (double)c->tsc[i] - (double)c->marks[i] * cost;
+
+		m->result->stage[i] = tsc > 0 && i != STAGE_OUTSIDE ? tsc / packets : 0;
+	}
+#endif
+}
+
 static void meter_begin(struct meter *m)
 {
 	m->result->best_round = 1e9;
@@ -198,16 +213,7 @@ static void meter_end(struct meter *m)
 	r->instructions = events_read(&m->events, EVENT_INSTRUCTIONS, &n) ? (double)n / all : -1;
 	r->cache_misses = events_read(&m->events, EVENT_CACHE_MISSES, &n) ? (double)n / all : -1;
 	events_close(&m->events);
-#ifdef CGN_STAGES
-	const struct stage_clock *c = &m->load->worker->stages;
-	const double cost = mark_cost(), packets = (double)(r->packets ? r->packets : 1);
-
-	for (unsigned i = 0; i < STAGE_COUNT; i++) {
-		double tsc = (double)c->tsc[i] - (double)c->marks[i] * cost;
-
-		r->stage[i] = tsc > 0 && i != STAGE_OUTSIDE ? tsc / packets : 0;
-	}
-#endif
+	stages_of(m, r->packets);
 }
 
 static void fill(struct load *l, uint64_t end)
@@ -297,6 +303,15 @@ static void latency_of(struct result *r, const struct pace *p)
 	r->paced_s = (double)p->sum_tsc / (double)rte_get_tsc_hz();
 }
 
+// Stages are those of the flood. Packets received until now.
+static uint64_t flood_begin(struct meter *m)
+{
+#ifdef CGN_STAGES
+	memset(&m->load->worker->stages, 0, sizeof(m->load->worker->stages));
+#endif
+	return m->load->worker->counters.rx_packets;
+}
+
 static void measure_latency(struct meter *m)
 {
 	const uint64_t wall = tsc_of(opt.seconds * (1 - FORWARD_SHARE));
@@ -305,7 +320,7 @@ static void measure_latency(struct meter *m)
 	struct result *r = m->result;
 	struct pace *p = malloc(sizeof(*p));
 	struct own before;
-	uint64_t begin;
+	uint64_t begin, received = 0;
 
 	r->offered_mpps = opt.load_mpps > 0
 		? opt.load_mpps
@@ -319,8 +334,12 @@ static void measure_latency(struct meter *m)
 	begin = rte_rdtsc();
 	while (p->left_tsc - p->away_tsc < tsc_of(WARM_S) && pace_round(p, true))
 		;
+	if (opt.flood_percent > 0)
+		received = flood_begin(m);
 	while (pace_round(p, false) && rte_rdtsc() - begin < wall)
 		;
+	if (opt.flood_percent > 0)
+		stages_of(m, l->worker->counters.rx_packets - received);
 	p->takes_any = !p->sum_tsc;
 	if (p->takes_any)
 		pace_round(p, false);

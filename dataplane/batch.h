@@ -61,6 +61,7 @@ enum {
 	PKT_AGAINST = 1 << 1,
 	PKT_FIRST = 1 << 2, // the first fragment of a datagram; a PKT_FLOW by now
 	PKT_STEERED = 1 << 3, // a fragment whose owner is known to be this worker
+	PKT_UNMAPPED = 1 << 4, // of n_missed: its endpoint had no mapping when the burst began
 };
 
 struct pkt {

@@ -68,7 +68,7 @@ inlined void leave(struct burst *b, unsigned at)
 
 // No session: for the slow path, which need not parse it once more.
 outlined void miss(struct burst *b, unsigned at, struct ipv4 *ip, uint64_t key, uint64_t remote,
-	uint16_t ip_len, uint8_t tcp_flags)
+	uint16_t ip_len, uint8_t tcp_flags, bool unmapped)
 {
 	b->missed[at / 64] |= 1ull << at % 64;
 	b->w->batch.pkt[at] = (struct pkt){
@@ -82,6 +82,7 @@ outlined void miss(struct burst *b, unsigned at, struct ipv4 *ip, uint64_t key, 
 		.tcp_flags = tcp_flags,
 		.kind = PKT_FLOW,
 		.ifc = b->ifc,
+		.flags = unmapped ? PKT_UNMAPPED : 0,
 	};
 }
 
@@ -390,7 +391,8 @@ inlined void translate(struct burst *b, const struct chunk *c, const enum leg le
 			continue;
 		} else if (leg != LEG_LOOP && c->key[i]) {
 			miss(b, c->first + i, c->ip[i], c->key[i], c->remote[i],
-				(uint16_t)c->ip_len[i], (uint8_t)c->tcp_flags[i]);
+				(uint16_t)c->ip_len[i], (uint8_t)c->tcp_flags[i],
+				c->record[i] == b->flows->n_max);
 			continue;
 		}
 		leave(b, c->first + i);
@@ -424,7 +426,8 @@ inlined void again(struct burst *b, const enum leg leg)
 			same = same && f->proto && !(f->flags & FLOW_HEAD) && f->link == a->head;
 		}
 		if (!same && leg != LEG_LOOP)
-			miss(b, a->at, a->ip, a->key, a->remote, a->ip_len, a->tcp_flags);
+			miss(b, a->at, a->ip, a->key, a->remote, a->ip_len, a->tcp_flags,
+				a->head == FLOW_NONE && a->record == none);
 		else if (!same || !rewrite(b, a->m, a->ip, a->ip_len, a->tcp_flags, f, head, leg))
 			leave(b, a->at);
 	}

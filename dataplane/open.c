@@ -13,6 +13,8 @@
 #include "translate.h"
 #include "worker.h"
 
+#define FEW_OPENED 8
+
 static bool has_ports(const struct pkt *p)
 {
 	return p->kind == PKT_FLOW &&
@@ -181,7 +183,8 @@ static bool is_plain(
 }
 
 // Under overload, before anything else is asked about a packet without session: would it open one?
-static bool refused_early(struct worker *w, struct pkt *p, const struct snapshot_policy *policy)
+static bool is_refused_early(
+	const struct worker *w, const struct pkt *p, const struct snapshot_policy *policy)
 {
 	if (cgn_likely(overload_left(&w->overload)))
 		return false;
@@ -190,10 +193,7 @@ static bool refused_early(struct worker *w, struct pkt *p, const struct snapshot
 	if (p->ip->proto == CGN_PROTO_TCP &&
 		(p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
 		return false;
-	if (DEST_KIND(dest_lookup(w->snapshot, ntohl(p->ip->dst))) == DEST_LOCAL)
-		return false;
-	pkt_drop(w, p, CGN_DROP_OVERLOAD_NEW);
-	return true;
+	return DEST_KIND(dest_lookup(w->snapshot, ntohl(p->ip->dst))) != DEST_LOCAL;
 }
 
 // The session of p, made now if it has none. FLOW_NONE: it gets none, p is gone.
@@ -211,8 +211,10 @@ static uint32_t open_one(
 		if (record != FLOW_NONE) // made by an earlier packet of this burst
 			return record;
 	}
-	if (refused_early(w, p, policy))
+	if (is_refused_early(w, p, policy)) {
+		pkt_drop(w, p, CGN_DROP_OVERLOAD_NEW);
 		return FLOW_NONE;
+	}
 	if (!is_plain(w, p, policy)) {
 		policy = admit_outbound(w, p, policy);
 		if (!policy)
@@ -314,26 +316,53 @@ static void send_opened(
 		fast_odd(w, &b->pkt[at[i]], record[i]);
 }
 
+// Has no session for sure: none was there when the burst began, and none of the `n` that it has opened since
+// is of its endpoint.
+static bool is_surely_new(
+	const struct batch *b, const struct pkt *p, const uint16_t *opened, unsigned n)
+{
+	if (!(p->flags & PKT_UNMAPPED) || n > FEW_OPENED)
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		if (b->pkt[opened[i]].key == p->key)
+			return false;
+	}
+	return true;
+}
+
 void open_outbound(struct worker *w, struct batch *b, const uint16_t *at, unsigned n)
 {
 	const struct snapshot_policy *policy[BATCH_MAX];
 	uint16_t opened[BATCH_MAX];
 	uint32_t record[BATCH_MAX], subscriber[BATCH_MAX];
-	unsigned n_opened = 0;
+	struct rte_mbuf *refused[BATCH_MAX];
+	unsigned n_opened = 0, n_refused = 0;
 
 	fetch_outbound(w, b, at, n, policy, subscriber);
 	stage_mark(w, STAGE_OPEN_FIND);
 	for (unsigned i = 0; i < n; i++) {
+		struct pkt *p = &b->pkt[at[i]];
+
+		if (cgn_unlikely(!overload_left(&w->overload)) &&
+			is_surely_new(b, p, opened, n_opened) &&
+			is_refused_early(w, p, policy[i])) {
+			// to free it takes a line of the buffer that nothing has touched
+			rte_mbuf_prefetch_part2(p->m);
+			worker_count_drop(w, CGN_DROP_OVERLOAD_NEW, p->ifc);
+			refused[n_refused++] = p->m;
+			continue;
+		}
 		// fast.c looks at one candidate: a session that outsiders opened may be there all the same
 		if (at[i] < b->n_missed && !w->snapshot->statics.n &&
 			!is_translated(policy[i])) { // has no session, and gets none
-			admit_outbound(w, &b->pkt[at[i]], policy[i]);
+			admit_outbound(w, p, policy[i]);
 			continue;
 		}
 		opened[n_opened] = at[i];
-		record[n_opened] = open_one(w, &b->pkt[at[i]], policy[i], subscriber[i]);
+		record[n_opened] = open_one(w, p, policy[i], subscriber[i]);
 		n_opened += record[n_opened] != FLOW_NONE;
 	}
+	rte_pktmbuf_free_bulk(refused, n_refused);
 	stage_mark(w, STAGE_OPEN_MAKE);
 	send_opened(w, b, opened, record, n_opened);
 	stage_mark(w, STAGE_OPEN_SEND);

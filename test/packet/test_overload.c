@@ -207,7 +207,26 @@ static void what_would_open_a_session_is_refused(void **state)
 	pass_out(udp(at(BOB, 11), server));
 }
 
+// Two may be opened: what follows them in the burst belongs to them, whatever else is refused.
+static void a_session_of_this_burst_is_one(void **state)
+{
+	for (unsigned fast = 0; fast < 2; fast++) {
+		static const uint16_t port[] = {7, 8, 7, 9, 8, 9, 7};
+
+		open_bed(fast);
+		no_room();
+		bed.worker[0]->overload.left = 2 * OVERLOAD_ALL;
+		for (unsigned i = 0; i < 7; i++)
+			bed_put(INSIDE, udp(at(CAROL, port[i]), at(S2, 53)));
+		turn();
+		assert_int_equal(came_out_to(S2), 5);
+		assert_int_equal(bed_sum().drops[CGN_DROP_OVERLOAD_NEW], 2);
+		assert_int_equal(bed_sum().sessions_created, ESTABLISHED + 2);
+		assert_int_equal(bed_teardown(NULL), 0);
+	}
+}
+
 BED_MAIN(TEST(established_sessions_lose_nothing_to_a_flood), TEST(who_was_refused_is_let_in_later),
 	TEST(nothing_is_refused_while_there_is_time), TEST(a_crowd_is_no_overload),
 	TEST(new_ones_alone_are_all_let_in), TEST(others_have_their_own_reasons),
-	TEST(what_would_open_a_session_is_refused))
+	TEST(what_would_open_a_session_is_refused), TEST(a_session_of_this_burst_is_one))
