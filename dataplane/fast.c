@@ -66,9 +66,10 @@ inlined void leave(struct burst *b, unsigned at)
 	b->left[at / 64] |= 1ull << at % 64;
 }
 
-// No session: for the slow path, which need not parse it once more.
+// No session: for the slow path, which need not parse it once more. `record` is the one that looked like its
+// mapping; flows->n_max: there was none.
 outlined void miss(struct burst *b, unsigned at, struct ipv4 *ip, uint64_t key, uint64_t remote,
-	uint16_t ip_len, uint8_t tcp_flags, bool unmapped)
+	uint16_t ip_len, uint8_t tcp_flags, uint32_t record)
 {
 	b->missed[at / 64] |= 1ull << at % 64;
 	b->w->batch.pkt[at] = (struct pkt){
@@ -82,8 +83,14 @@ outlined void miss(struct burst *b, unsigned at, struct ipv4 *ip, uint64_t key, 
 		.tcp_flags = tcp_flags,
 		.kind = PKT_FLOW,
 		.ifc = b->ifc,
-		.flags = unmapped ? PKT_UNMAPPED : 0,
+		.flags = record == b->flows->n_max ? PKT_UNMAPPED : 0,
 	};
+}
+
+outlined void miss_chunk(struct burst *b, const struct chunk *c, unsigned i)
+{
+	miss(b, c->first + i, c->ip[i], c->key[i], c->remote[i], (uint16_t)c->ip_len[i],
+		(uint8_t)c->tcp_flags[i], c->record[i]);
 }
 
 // Brings both kinds of what is left together, in the order they came in. Returns how many frames.
@@ -390,9 +397,7 @@ inlined void translate(struct burst *b, const struct chunk *c, const enum leg le
 		} else if (c->taken >> i & 1) {
 			continue;
 		} else if (leg != LEG_LOOP && c->key[i]) {
-			miss(b, c->first + i, c->ip[i], c->key[i], c->remote[i],
-				(uint16_t)c->ip_len[i], (uint8_t)c->tcp_flags[i],
-				c->record[i] == b->flows->n_max);
+			miss_chunk(b, c, i);
 			continue;
 		}
 		leave(b, c->first + i);
@@ -427,7 +432,7 @@ inlined void again(struct burst *b, const enum leg leg)
 		}
 		if (!same && leg != LEG_LOOP)
 			miss(b, a->at, a->ip, a->key, a->remote, a->ip_len, a->tcp_flags,
-				a->head == FLOW_NONE && a->record == none);
+				a->head == FLOW_NONE ? a->record : a->head);
 		else if (!same || !rewrite(b, a->m, a->ip, a->ip_len, a->tcp_flags, f, head, leg))
 			leave(b, a->at);
 	}

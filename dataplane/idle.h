@@ -7,8 +7,9 @@
 //           turns without any it only lets the CPU catch its breath in between. Then it sleeps, 10 us
 //           at first, twice as long each time, up to IDLE_SLEEP_MAX_NS. Work ends all that.
 //
-// A device's queue of 1024 frames holds 69 us of the smallest frames at 10 Gbit/s, more than a sleep lasts;
-// the system may wake up later (docs/performance.md, "Idle").
+// A device's queue of 1024 frames holds 69 us of the smallest frames at 10 Gbit/s, more than a sleep lasts,
+// with the 14 to 27 us that a system was seen to need for waking up; it may take longer
+// (docs/performance.md, "Idle").
 //
 // Owner: each worker has one; only that worker calls these functions.
 #pragma once
@@ -21,7 +22,7 @@
 	1000000 // from the last work to the first sleep: 1000 packets a second keep it awake
 #define IDLE_PATIENCE_SHARED_NS 10000 // the same with share-cpus, where somebody waits for the CPU
 #define IDLE_SLEEP_MIN_NS 10000
-#define IDLE_SLEEP_MAX_NS 50000
+#define IDLE_SLEEP_MAX_NS 30000
 
 #define IDLE_GO_ON 0 // what idle_turn() returns; else nanoseconds to sleep
 #define IDLE_PAUSE 1

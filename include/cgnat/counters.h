@@ -60,7 +60,7 @@
 	X(nd_advertisements_sent, "neighbour advertisements sent (IPv6)") \
 	X(echo_replies_sent, "echo replies sent for our own addresses") \
 	X(no_buffer, "frames of our own not made: no packet buffer was free") \
-	X(idle_sleeps, "times an idle worker slept, for 50 us at most (runtime.idle)")
+	X(idle_sleeps, "times an idle worker slept, for 30 us at most (runtime.idle)")
 
 //   X(name, text)
 #define CGN_GAUGES(X) \

@@ -62,9 +62,9 @@ static void with_shared_cpus_it_comes_soon(void **state)
 	assert_int_equal(now, IDLE_PATIENCE_SHARED_NS);
 }
 
-static void sleeps_grow_to_50_us(void **state)
+static void sleeps_grow_to_30_us(void **state)
 {
-	static const uint32_t want[] = {20000, 40000, 50000, 50000, 50000};
+	static const uint32_t want[] = {20000, 30000, 30000, 30000};
 	struct idle i = made(CGN_IDLE_RELAX, false);
 	uint64_t now = 0;
 
@@ -118,7 +118,7 @@ int main(void)
 		cmocka_unit_test(polling_never_rests),
 		cmocka_unit_test(the_first_sleep_comes_after_a_millisecond),
 		cmocka_unit_test(with_shared_cpus_it_comes_soon),
-		cmocka_unit_test(sleeps_grow_to_50_us),
+		cmocka_unit_test(sleeps_grow_to_30_us),
 		cmocka_unit_test(work_ends_it_all),
 		cmocka_unit_test(a_thousand_packets_a_second_keep_it_awake),
 		cmocka_unit_test(a_few_long_turns_are_not_idle),
