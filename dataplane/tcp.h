@@ -4,7 +4,7 @@
 //   init         a SYN went one way; opening timer
 //   established  a SYN went either way; established timer
 //   client-fin, server-fin   one side has closed; established timer
-//   both-fin     both have; closing timer
+//   both-fin     both have; closing timer, which any segment restarts (RFC 5382 REQ-5: four idle minutes)
 //   transitory   a RST was seen (RFC 7857 2.2), or an established session ran out of time; closing
 //                timer. Any further segment but RST, SYN and FIN brings it back to established,
 //                once both sides have been heard (a session taken up midstream begins here).

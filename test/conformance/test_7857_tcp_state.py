@@ -100,6 +100,20 @@ def test_R7857_2_states_of_opening_and_closing_end_after_four_minutes(nat, tcp_i
     assert nat.sessions() == [] and nat.mappings() == []
 
 
+@pytest.mark.parametrize("side, flags", [("out", "A"), ("in", "A"), ("out", "FA"), ("in", "FA"), ("in", "PA")])
+def test_R7857_2_after_both_fins_it_is_four_minutes_without_a_segment(nat, tcp_in, side, flags):
+    """A lost last segment is sent again, however late, and its answer passes."""
+    c = tcp_in("both-fin")
+    for _ in range(3):
+        nat.wait(TRANSITORY_S - 1)
+        c.send(side, flags)
+        assert c.state == "both-fin"
+    nat.wait(TRANSITORY_S - 1)
+    assert c.state == "both-fin"
+    nat.wait(3)
+    assert nat.sessions() == [] and nat.mappings() == []
+
+
 @pytest.mark.parametrize("state", ["established", "client-fin", "server-fin"])
 def test_R7857_2_an_open_session_out_of_time_becomes_transitory_first(nat, tcp_in, state):
     c = tcp_in(state)
