@@ -8,6 +8,7 @@
 #include "det_log.h"
 #include "listener.h"
 #include "notify.h"
+#include "refusals.h"
 #include "server.h"
 #include <errno.h>
 #include <getopt.h>
@@ -147,23 +148,41 @@ static void notify(const char *state)
 		LOG(WARNING, "systemd: cannot be told %s: %s", state, strerror(-rc));
 }
 
+static int sooner_ms(int a, int b) // -1: never
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
+// What the log gets by itself. Returns how long poll() may wait for the next of it.
+static int log_step(
+	struct det_log *records, struct refusals *refusals, const struct control *control)
+{
+	static struct cgn_counters sum;
+	const uint64_t now_ns = clock_ns();
+
+	det_log_step(records, control->config, now_ns, time(NULL));
+	if (!refusals_timeout_ms(refusals, now_ns)) {
+		cgn_dataplane_counters(control->dp, CGN_ALL_WORKERS, &sum);
+		refusals_look(refusals, control->config, &sum, now_ns);
+	}
+	return sooner_ms(det_log_timeout_ms(records, control->config, now_ns),
+		refusals_timeout_ms(refusals, now_ns));
+}
+
 // Returns the exit status.
-static int serve(struct server *server, const struct cgn_config *config, int signal_fd)
+static int serve(struct server *server, const struct control *control, int signal_fd)
 {
 	struct det_log records = {0};
+	static struct refusals refusals;
 	struct pollfd fds[] = {
 		{.fd = signal_fd, .events = POLLIN},
 		{.fd = server_fd(server), .events = POLLIN},
 	};
 
 	for (;;) {
-		int timeout_ms = server_timeout_ms(server, clock_ns());
-		int record_ms;
+		const int log_ms = log_step(&records, &refusals, control);
+		const int timeout_ms = sooner_ms(server_timeout_ms(server, clock_ns()), log_ms);
 
-		det_log_step(&records, config, clock_ns(), time(NULL));
-		record_ms = det_log_timeout_ms(&records, config, clock_ns());
-		if (record_ms >= 0 && (timeout_ms < 0 || record_ms < timeout_ms))
-			timeout_ms = record_ms;
 		if (poll(fds, 2, timeout_ms) < 0 && errno != EINTR) {
 			LOG(ERROR, "poll: %s", strerror(errno));
 			return EXIT_FAILURE;
@@ -211,7 +230,7 @@ static int run(const struct cgn_config *config, int signal_fd)
 	LOG(NOTICE, "cgnatd: started version=%s workers=%u socket=%s", CGN_VERSION,
 		config->runtime.n_workers, listener.path);
 	notify("READY=1");
-	status = serve(server, config, signal_fd);
+	status = serve(server, &control, signal_fd);
 	notify("STOPPING=1");
 	LOG(NOTICE, "cgnatd: stopping");
 

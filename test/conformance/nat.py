@@ -304,6 +304,10 @@ class Nat:
         """{key: text} of everything that holds, defaults too."""
         return {item["key"]: item["value"] for item in self.ctl("show config")}
 
+    def log(self):
+        """The lines that were logged since this was asked last."""
+        return self.box.ask("log")["lines"]
+
     def state(self, **filters):
         """The state of the one session there is."""
         sessions = self.sessions(**filters)

@@ -13,6 +13,7 @@
 //   {"op": "drain", "seconds": s}   moves the clock until all state is gone, at most so far
 //   {"op": "ctl", "request": {...}} a request of the control socket -> {"lines": [answers]}
 //   {"op": "arp", "answered": bool, "silent": ["a.b.c.d"]}
+//   {"op": "log"}  what has been logged since the last one -> {"lines": ["notice: ..."]}
 //   {"op": "close"} -> {"lost_buffers": n}
 //
 // Any answer may be {"error": text} instead. The end of stdin ends it.
@@ -25,6 +26,8 @@
 #include "../../control/blockfile.h"
 #include "../../control/commands.h"
 #include "../../control/config.h"
+#include "../../control/det_log.h"
+#include "../../control/refusals.h"
 #include "box.h"
 #include "cgnat/dataplane.h"
 #include "cgnat/log.h"
@@ -37,6 +40,10 @@ static struct {
 	struct control control;
 	struct blockfile blocks;
 	bool remembers;
+	int64_t wall; // Unix time when the clock is 0
+	struct det_log records;
+	struct refusals refusals;
+	json_t *log;
 } nat;
 
 static json_t *failed(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -49,6 +56,47 @@ static json_t *failed(const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	return json_pack("{s:s}", "error", text);
+}
+
+// ---- the log, and what the daemon's loop logs by itself
+
+typeof(cgn_log) __wrap_cgn_log;
+void __wrap_cgn_log(enum cgn_log_level level, const char *fmt, ...)
+{
+	static const char *const levels[] = {"error", "warning", "notice", "info", "debug"};
+	char text[2048], line[2064];
+	va_list ap;
+
+	if (level > cgn_log_level)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	snprintf(line, sizeof(line), "%s: %s", levels[level], text);
+	fprintf(stderr, "%s\n", line);
+	if (!nat.log)
+		nat.log = json_array();
+	json_array_append_new(nat.log, json_string(line));
+}
+
+static void log_step(void)
+{
+	static struct cgn_counters sum;
+
+	det_log_step(
+		&nat.records, nat.config, box_now_ns, nat.wall + (int64_t)(box_now_ns / NS_PER_S));
+	if (refusals_timeout_ms(&nat.refusals, box_now_ns))
+		return;
+	cgn_dataplane_counters(nat.control.dp, CGN_ALL_WORKERS, &sum);
+	refusals_look(&nat.refusals, nat.config, &sum, box_now_ns);
+}
+
+static json_t *op_log(json_t *args)
+{
+	json_t *lines = nat.log ? nat.log : json_array();
+
+	nat.log = NULL;
+	return json_pack("{s:o}", "lines", lines);
 }
 
 // ---- open, close
@@ -99,6 +147,7 @@ static void stop(void)
 		blockfile_close(&nat.blocks);
 	if (nat.config)
 		cgn_config_free(nat.config);
+	json_decref(nat.log);
 	memset(&nat, 0, sizeof(nat));
 }
 
@@ -124,6 +173,7 @@ static json_t *op_open(json_t *args)
 		answer = json_pack("{s:s}", "error", errors);
 	} else {
 		box_reset(wall, (unsigned)rx_queues);
+		nat.wall = wall;
 		nat.control = (struct control){.config = nat.config, .generation = 1};
 		if (start(remember, err, sizeof(err))) {
 			answer = failed("%s", err);
@@ -239,10 +289,12 @@ static json_t *op_step(json_t *args)
 	}
 	if (!box_run())
 		return failed("the workers do not come to rest");
+	log_step();
 	for (; seconds > 0; seconds--) {
 		box_advance(NS_PER_S);
 		if (!box_run())
 			return failed("the workers do not come to rest");
+		log_step();
 	}
 	if (ms > 0) {
 		box_advance((uint64_t)ms * 1000000u);
@@ -362,6 +414,7 @@ static json_t *answer_to(json_t *request)
 		{"drain", op_drain, false},
 		{"ctl", op_ctl, false},
 		{"arp", op_arp, false},
+		{"log", op_log, false},
 		{"close", op_close, false},
 	};
 	const char *op = json_string_value(json_object_get(request, "op"));

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """RFC 6888: what is asked of a CGN beyond the behaviour of a NAT."""
+import ipaddress
+
 import pytest
 
-from nat import FAR_ROUTER, POOL, ROUTER_IN, S1, S2, WALL, I, J, K
+from nat import FAR_ROUTER, POOL, ROUTER_IN, S1, S2, US_IN, WALL, I, J, K
 from packets import (EXPIRED, UNREACHABLE, answer, dst, echo, error_of, host, icmp_error, ip, quote_bytes,
                      quotes, src, tcp, udp, whole)
 from scapy.packet import Raw
@@ -343,6 +345,50 @@ def test_R6888_11b_at_a_limited_rate(start):
     assert nat.drops()["MAPPING_LIMIT"] == 200
 
 
+def refusals(nat):
+    """What the log has said about refused subscribers since the last time: [(level, what, {key: value})]."""
+    out = []
+    for line in nat.log():
+        level, about, text = line.split(": ", 2)
+        if about == "subscribers":
+            words = text.split()
+            out.append((level, " ".join(w for w in words if "=" not in w),
+                        dict(w.split("=") for w in words if "=" in w)))
+    return out
+
+
+def test_R6888_11c_the_log_tells_when_subscribers_are_refused_and_when_no_longer(start):
+    nat = start(workers=1, pool=ONE_BLOCK, icmp=SILENT)
+    used_up(nat)
+    nat.wait(10)
+    assert refusals(nat) == []
+    for n in range(20):
+        nat.put(nat.inside, *[udp(J(5000 + n), S1(80))] * 3)
+        nat.wait(1)
+    (level, what, facts), = refusals(nat)  # one line, however many packets
+    assert (level, what, facts["reason"]) == ("warning", "refused", "POOL_FULL")
+    assert (facts["fullest-pool"], facts["blocks"], facts["lent"]) == ("p", "1", "1")
+    assert 1 <= int(facts["packets"]) <= 60
+    nat.wait(90)
+    (level, what, facts), = refusals(nat)
+    assert (level, what, facts["reason"], facts["packets"]) == ("notice", "no longer refused", "POOL_FULL", "60")
+    nat.wait(600)
+    assert refusals(nat) == []
+
+
+@pytest.mark.parametrize("limits, reason", [({"mappings": 1}, "MAPPING_LIMIT"), ({"sessions": 1}, "SESSION_LIMIT"),
+                                            ({"mappings-udp": 1}, "MAPPING_LIMIT"),
+                                            ({"new-sessions-per-second": 1}, "RATE_LIMIT")])
+def test_R6888_11c_a_subscriber_at_its_own_limit_too(start, limits, reason):
+    nat = start(policy={"limits": limits}, icmp=SILENT)
+    nat.out(udp(I(5000), S1(80)))
+    nat.refuse_out(udp(I(5001), S1(80)), reason)
+    nat.wait(6)
+    (level, what, facts), = refusals(nat)
+    assert (level, what, facts) == ("notice", "refused", {"reason": reason, "packets": "1"})
+    assert nat.ctl("show subscribers")[0]["drops"][reason] == 1  # who it is
+
+
 def test_R6888_11d_nothing_is_evicted_for_what_is_new(start):
     nat = start(workers=1, pool={**ONE_BLOCK, "ports": "1024-1151"}, icmp=SILENT)
     sent = used_up(nat) + used_up(nat, J)
@@ -384,3 +430,68 @@ def test_R6888_15_the_next_subscriber_does_not_get_the_next_block(start):
     steps = [b - a for a, b in zip(blocks, blocks[1:])]
     assert 16 < sum(s > 0 for s in steps) < 47 and sum(abs(s) == 1 for s in steps) < 10
     assert max(blocks) - min(blocks) > 128  # all of the address, not its first blocks
+
+
+def test_R6888_9_there_is_no_protocol_to_ask_for_mappings(nat):
+    """Neither PCP nor NAT-PMP (UDP 5351) nor UPnP: what a subscriber sends for them is not for us."""
+    for port in 5351, 1900:
+        p = udp(I(5000), US_IN(port), b"\x02\x01" + bytes(58))
+        nat.put(nat.inside, p)
+        e = nat.one(nat.inside)  # nobody is there: the client need not wait
+        assert error_of(e) == (UNREACHABLE, 3) and quotes(e, p)
+    assert nat.drops()["LOCAL_UNSUPPORTED"] == 2 and nat.mappings() == []
+
+
+def test_R6888_10_what_the_models_have_is_there_as_json(nat):
+    """Pools, what is used and left of them, subscribers, mappings, sessions, counters and limits."""
+    nat.out(udp(I(5000), S1(80)))
+    pool, = nat.ctl("show pools")
+    assert {"blocks_total", "blocks_used", "blocks_held", "ports_used", "utilization_percent"} <= pool.keys()
+    assert nat.counters()["mappings_created"] == len(nat.mappings()) == len(nat.sessions()) == 1
+    assert nat.ctl("show subscribers")[0]["mappings"] == 1 and "policies[home].limits.mappings" in nat.config()
+
+
+@pytest.mark.parametrize("pool", [{}, {"allocation": "deterministic", "block-size": 16, "deterministic": {"ports": 16}}])
+def test_R6888_12_nothing_that_is_written_names_a_remote(start, tmp_path, pool):
+    """Log lines, refusals in them, records of deterministic pools, and the file of the block table. What
+    an operator asks for (show sessions) is no log."""
+    limits = {"mappings": 20, "sessions": 30}
+    nat = start(workers=1, pool={"addresses": [POOL[0]], **pool}, icmp=SILENT, socket=tmp_path / "s", remember=True,
+                policies=[{"name": "home", "match": {"source": ["100.64.0.0/28"]}, "limits": limits}])
+    remotes = [host(f"198.18.{n}.177")(50_777) for n in range(1, 41)]
+    for n, remote in enumerate(remotes):
+        nat.put(nat.inside, udp(I(5000 + n), remote), tcp(J(5000), remote))
+        nat.take(nat.outside)
+        nat.put(nat.outside, udp(remote, POOL[0](2000 + n)))  # to nobody
+        nat.take(nat.inside)
+    nat.wait(100)
+    log = nat.log()
+    assert any("MAPPING_LIMIT" in line for line in log) and any("SESSION_LIMIT" in line for line in log)
+    assert bool(pool) == any("deterministic" in line for line in log)
+    texts = "\n".join([*log, *(str(nat.ctl(f"show {what}")) for what in ("drops", "counters", "blocks", "subscribers"))])
+    kept = (tmp_path / "s.blocks").read_bytes()
+    at = ipaddress.ip_address(I).packed
+    assert at in kept or at[::-1] in kept  # that is how a subscriber is found there
+    for remote in remotes:
+        packed = ipaddress.ip_address(remote.address).packed
+        assert str(remote.address) not in texts and "50777" not in texts
+        assert packed not in kept and packed[::-1] not in kept
+
+
+def test_R6888_14_a_block_is_one_record_whatever_becomes_of_its_ports(start, tmp_path):
+    nat = start(workers=1, socket=tmp_path / "s", remember=True)
+    file = tmp_path / "s.blocks"
+    empty = file.read_bytes()
+    nat.out(udp(I(5000), S1(80)))
+    first = file.read_bytes()
+    changed = [n for n in range(len(first)) if first[n] != empty[n]]
+    assert len(first) == len(empty) and 0 < max(changed) - min(changed) < 24  # one record
+    for n in range(1, 64):
+        nat.out(udp(I(5000 + n), S1(80)))
+        nat.open_tcp(I(5000 + n), S1(80))
+        nat.out(udp(I(5000 + n), S2(80)))
+    assert file.read_bytes() == first and nat.log() == []
+    nat.out(udp(I(6000), S1(80)))  # a second block
+    second = file.read_bytes()
+    changed = [n for n in range(len(first)) if second[n] != first[n]]
+    assert 0 < max(changed) - min(changed) < 24

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """RFC 7422: deterministic ports."""
+import calendar
 import re
 import time
 
@@ -230,3 +231,26 @@ def test_R7422_rev_forward_and_backward_agree_for_every_port(start, algorithm):
                 assert answered["static_mapping"] == "web"
             else:
                 assert answered["subscriber"] == owners.get((external, port)), (external, port)
+
+
+def records(nat):
+    return [line.split(" record=")[1] for line in nat.log() if " record=" in line]
+
+
+def test_R7422_3a_a_record_at_start_and_every_day(start):
+    nat = det(start)
+    first, = records(nat)
+    nat.wait(86_000)
+    assert records(nat) == []
+    nat.wait(401)
+    second, = records(nat)
+    assert first.split("]:")[1] == second.split("]:")[1]
+    stamps = [time.strptime(r[1:25], "%a %b %d %H:%M:%S %Y") for r in (first, second)]
+    assert 86_400 <= calendar.timegm(stamps[1]) - calendar.timegm(stamps[0]) <= 86_402
+
+
+def test_R7422_3b_the_log_has_all_of_it(start):
+    nat = det(start, pool={"reserved-ports": [5004, 5060]})
+    record, = records(nat)
+    assert re.fullmatch(r"\[\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}\]:100\.64\.7\.0:28:192\.0\.2\.129:32:"
+                        r"[\d.]+:\d+:0:1-1023,5004,5060", record)

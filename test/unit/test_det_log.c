@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "config.h"
 #include "det_log.h"
+#include "logged.h"
 
 #define HEAD \
 	"interfaces:\n" \
@@ -27,24 +27,12 @@ static struct cgn_config *config_of(const char *text)
 }
 
 // What one step logs.
-static const char *logged(
+static const char *step(
 	struct det_log *d, const struct cgn_config *c, uint64_t now_ns, int64_t unix_now)
 {
-	static char text[65536];
-	FILE *file = tmpfile();
-	int saved = dup(STDERR_FILENO);
-	size_t n;
-
-	assert_non_null(file);
-	assert_true(saved >= 0 && dup2(fileno(file), STDERR_FILENO) >= 0);
+	logged_begin();
 	det_log_step(d, c, now_ns, unix_now);
-	dup2(saved, STDERR_FILENO);
-	close(saved);
-	rewind(file);
-	n = fread(text, 1, sizeof(text) - 1, file);
-	text[n] = 0;
-	fclose(file);
-	return text;
+	return logged_end();
 }
 
 static void the_plan_is_logged_at_start_and_every_day(void **state)
@@ -61,17 +49,17 @@ static void the_plan_is_logged_at_start_and_every_day(void **state)
 	struct det_log d = {0};
 
 	assert_int_equal(det_log_timeout_ms(&d, c, 5), 0);
-	assert_string_equal(logged(&d, c, HOUR_NS, 971274772),
+	assert_string_equal(step(&d, c, HOUR_NS, 971274772),
 		"notice: pool det: deterministic ports=4032 part=1/1 record=[Wed Oct 11 14:32:52 2000]:198.51.100.0:28:192.0.2.9:32:2:5040:0:1-1023,5004,5060\n"
 		"notice: pool secret: deterministic ports=256 key-id=fcf95b4b part=1/1 record=[Wed Oct 11 14:32:52 2000]:198.51.100.0:30:203.0.113.2:32:250:256:4:1-1023\n");
-	assert_string_equal(logged(&d, c, HOUR_NS + 1, 971274773), "");
+	assert_string_equal(step(&d, c, HOUR_NS + 1, 971274773), "");
 	assert_int_equal(det_log_timeout_ms(&d, c, 2 * HOUR_NS), 23 * 3600 * 1000 + 1);
-	assert_string_equal(logged(&d, c, 25 * HOUR_NS - 1, 971274774), "");
-	assert_non_null(strstr(logged(&d, c, 25 * HOUR_NS, 971274772 + 86400),
+	assert_string_equal(step(&d, c, 25 * HOUR_NS - 1, 971274774), "");
+	assert_non_null(strstr(step(&d, c, 25 * HOUR_NS, 971274772 + 86400),
 		"[Thu Oct 12 14:32:52 2000]:198.51.100.0:28:"));
 	assert_int_equal(det_log_timeout_ms(&d, c, 25 * HOUR_NS), 24 * 3600 * 1000 + 1);
 	d.due_ns = 0; // a new configuration
-	assert_non_null(strstr(logged(&d, c, 26 * HOUR_NS, 0), "[Thu Jan  1 00:00:00 1970]"));
+	assert_non_null(strstr(step(&d, c, 26 * HOUR_NS, 0), "[Thu Jan  1 00:00:00 1970]"));
 	cgn_config_free(c);
 }
 
@@ -82,7 +70,7 @@ static void dynamic_pools_have_no_record(void **state)
 	struct det_log d = {0};
 
 	assert_int_equal(det_log_timeout_ms(&d, c, 5), -1);
-	assert_string_equal(logged(&d, c, 5, 5), "");
+	assert_string_equal(step(&d, c, 5, 5), "");
 	cgn_config_free(c);
 }
 
@@ -105,7 +93,7 @@ static void a_long_record_comes_in_parts(void **state)
 	fputs("]\n", f);
 	fclose(f);
 	c = config_of(text);
-	for (const char *line = logged(&d, c, 5, 0); *line; line = strchr(line, '\n') + 1) {
+	for (const char *line = step(&d, c, 5, 0); *line; line = strchr(line, '\n') + 1) {
 		const char *record = strstr(line, " record=") + 8;
 		unsigned i;
 
