@@ -106,6 +106,7 @@ void lease_restore(struct worker *w, uint32_t block, uint32_t subscriber, uint32
 		sub = lease_subscriber(w, SUBSCRIBER_NONE, subscriber, b->pool);
 	s = sub == SUBSCRIBER_NONE ? NULL : &w->subscribers.sub[sub];
 	if (s && is_tied(s) && s->paired != b->address && !is_soft(w, s)) {
+		lease_subscriber_drop(w, sub); // it was made for this one, and has none yet
 		sub = SUBSCRIBER_NONE;
 		s = NULL;
 	}
@@ -285,10 +286,21 @@ static bool may_have_resting_ports(const struct worker *w, const struct subscrib
 	return false;
 }
 
+// May the mapping have a port of this address?
+static enum cgn_drop asked(
+	struct worker *w, const struct lease_ask *ask, uint64_t key, uint32_t address)
+{
+	return cgn_likely(!ask)
+		? CGN_DROP_COUNT
+		: ask->may_have(w, w->blocks.address[address].address, key, ask->remote);
+}
+
 // The endpoint's own port, if it rests (RFC 6888 REQ-8 lets it go back to its last user). One of an
 // overflow block only when no preset port is free (RFC 7422 2.2).
+// True: it is settled, *reason says how.
 static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint64_t key,
-	uint16_t max_blocks, enum cgn_l4 l4, struct lease *lease)
+	uint16_t max_blocks, enum cgn_l4 l4, const struct lease_ask *ask, struct lease *lease,
+	enum cgn_drop *reason)
 {
 	const uint64_t own_key = rest_key(sub, key);
 	struct rest_port own;
@@ -298,16 +310,18 @@ static bool take_own(struct worker *w, struct subscriber *s, uint32_t sub, uint6
 		(own.block != s->preset && preset_has_free(w, s, sub, l4)))
 		return false;
 	b = &w->blocks.block[own.block];
+	if (b->state == PORTBLOCK_RESTING &&
+		(own.block == s->preset ? may_begin(w, s) : may_grow(w, s, sub, max_blocks)) !=
+			CGN_DROP_COUNT)
+		return false;
+	*reason = asked(w, ask, key, b->address);
+	if (*reason != CGN_DROP_COUNT)
+		return true;
 	if (b->state == PORTBLOCK_RESTING) {
-		if (own.block == s->preset) {
-			if (may_begin(w, s) != CGN_DROP_COUNT)
-				return false;
+		if (own.block == s->preset)
 			preset_begin(w, s, sub);
-		} else {
-			if (may_grow(w, s, sub, max_blocks) != CGN_DROP_COUNT)
-				return false;
+		else
 			block_retake(w, s, own.block);
-		}
 	}
 	rest_take(&w->rests, own_key, &own);
 	portblock_port_reuse(&w->blocks, own.block, l4);
@@ -354,15 +368,18 @@ static uint32_t other_address(struct worker *w, const struct subscriber *s)
 
 // One more block: a resting one of its own with a free port, else a new one of the paired address, or
 // by soft pairing of another.
-static enum cgn_drop grow(struct worker *w, struct subscriber *s, uint32_t sub, uint16_t max_blocks,
-	enum cgn_l4 l4, uint32_t *block)
+static enum cgn_drop grow(struct worker *w, struct subscriber *s, uint32_t sub, uint64_t key,
+	uint16_t max_blocks, enum cgn_l4 l4, const struct lease_ask *ask, uint32_t *block)
 {
+	enum cgn_drop reason;
 	uint32_t address;
 
 	*block = own_resting(w, s, l4);
 	if (*block != PORTBLOCK_NONE) {
-		block_retake(w, s, *block);
-		return CGN_DROP_COUNT;
+		reason = asked(w, ask, key, w->blocks.block[*block].address);
+		if (reason == CGN_DROP_COUNT)
+			block_retake(w, s, *block);
+		return reason;
 	}
 	if (!is_tied(s)) {
 		s->paired = portblock_pick_address(&w->blocks, s->pool, &w->rng);
@@ -383,13 +400,16 @@ static enum cgn_drop grow(struct worker *w, struct subscriber *s, uint32_t sub, 
 		if (address == PORTBLOCK_NONE)
 			return CGN_DROP_POOL_FULL;
 	}
+	reason = asked(w, ask, key, address);
+	if (reason != CGN_DROP_COUNT)
+		return reason;
 	*block = portblock_take(&w->blocks, address, sub, &w->rng, w->now_s);
 	lent_append(w, s, *block);
 	return CGN_DROP_COUNT;
 }
 
-enum cgn_drop lease_take(
-	struct worker *w, uint32_t sub, uint64_t key, uint16_t max_blocks, struct lease *lease)
+enum cgn_drop lease_take(struct worker *w, uint32_t sub, uint64_t key, uint16_t max_blocks,
+	const struct lease_ask *ask, struct lease *lease)
 {
 	struct subscriber *s = &w->subscribers.sub[sub];
 	const enum cgn_l4 l4 = cgn_l4_of((uint8_t)(key >> 48));
@@ -397,17 +417,26 @@ enum cgn_drop lease_take(
 	uint32_t block;
 	int32_t port;
 
-	if (take_own(w, s, sub, key, max_blocks, l4, lease))
-		return CGN_DROP_COUNT;
+	if (take_own(w, s, sub, key, max_blocks, l4, ask, lease, &reason))
+		return reason;
 	if (!preset_is(w, s, sub, PORTBLOCK_LENT) && preset_has_free(w, s, sub, l4)) {
 		reason = may_begin(w, s);
+		if (reason == CGN_DROP_COUNT)
+			reason = asked(w, ask, key, s->paired);
 		if (reason != CGN_DROP_COUNT)
 			return reason;
+		ask = NULL; // it was a yes
 		preset_begin(w, s, sub);
 	}
 	// preset ports first (RFC 7422 2.2), then the block first, so that later ones drain and go back (RFC 7768)
 	for (uint32_t b = lease_search(s, l4); b != PORTBLOCK_NONE; b = w->blocks.block[b].next) {
 		s->search[l4] = b;
+		if (cgn_unlikely(ask) && portblock_has_free(&w->blocks, b, l4)) {
+			reason = asked(w, ask, key, w->blocks.block[b].address);
+			if (reason != CGN_DROP_COUNT)
+				return reason;
+			ask = NULL;
+		}
 		port = portblock_port_take(&w->blocks, b, l4, &w->rng);
 		if (port >= 0) {
 			lease_fill(w, sub, b, (uint16_t)port, lease);
@@ -416,7 +445,7 @@ enum cgn_drop lease_take(
 	}
 	reason = may_grow(w, s, sub, max_blocks);
 	if (reason == CGN_DROP_COUNT)
-		reason = grow(w, s, sub, max_blocks, l4, &block);
+		reason = grow(w, s, sub, key, max_blocks, l4, ask, &block);
 	if (reason != CGN_DROP_COUNT)
 		return reason;
 	port = portblock_port_take(&w->blocks, block, l4, &w->rng);

@@ -36,11 +36,20 @@ static inline uint32_t lease_search(const struct subscriber *s, enum cgn_l4 l4)
 	return s->search[l4] != PORTBLOCK_NONE ? s->search[l4] : s->lent;
 }
 
+// Asked before anything is lent, with the external address that the port will be of (host order), where
+// not every address will do. CGN_DROP_COUNT: yes, and the port is lent; else the reason why not.
+struct lease_ask {
+	enum cgn_drop (*may_have)(
+		struct worker *w, uint32_t address, uint64_t key, uint64_t remote);
+	uint64_t remote;
+};
+
 // A port for an internal endpoint (flow key): its own resting one, else a random free one of the
 // subscriber's blocks, else of one more block, up to `max_blocks`. Works to the last free port.
-// Returns CGN_DROP_COUNT and fills *lease, or the reason why there is none.
-enum cgn_drop lease_take(
-	struct worker *w, uint32_t sub, uint64_t key, uint16_t max_blocks, struct lease *lease);
+// `ask`: NULL: any address will do. Returns CGN_DROP_COUNT and fills *lease, or the reason why there is
+// none; nothing has been lent then.
+enum cgn_drop lease_take(struct worker *w, uint32_t sub, uint64_t key, uint16_t max_blocks,
+	const struct lease_ask *ask, struct lease *lease);
 
 // The mapping that used the port ended: the port rests, if `rests`, and the block with its last one.
 void lease_give(struct worker *w, uint32_t sub, uint32_t block, uint64_t key, uint16_t ext_port,

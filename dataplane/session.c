@@ -148,8 +148,9 @@ static enum cgn_drop portless_is_free(
 
 // Where other workers lend ports of the same address, they have to be asked, too.
 static enum cgn_drop portless_claim(
-	struct worker *w, uint32_t address, uint8_t proto, uint64_t remote)
+	struct worker *w, uint32_t address, uint64_t key, uint64_t remote)
 {
+	const uint8_t proto = (uint8_t)(key >> 48);
 	const uint64_t external = FLOW_KEY(htonl(address), 0, proto);
 	const enum cgn_drop reason = portless_may_have(w, address, proto, (be32_t)remote);
 
@@ -177,6 +178,7 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 	const struct cgn_policy *config = policy->config;
 	const uint8_t proto = (uint8_t)(key >> 48);
 	const uint32_t sub = lease_subscriber(w, likely, ntohl((be32_t)key), config->pool);
+	const struct lease_ask claim = {portless_claim, remote};
 	struct subscriber *s;
 	struct lease lease;
 	struct flow_new new;
@@ -190,13 +192,9 @@ enum cgn_drop session_open_mapping(struct worker *w, const struct snapshot_polic
 	if (reason == CGN_DROP_COUNT && cgn_is_portless(proto))
 		reason = portless_is_free(w, s, proto, remote);
 	if (reason == CGN_DROP_COUNT) {
-		reason = lease_take(
-			w, sub, key, w->snapshot->config->pools[config->pool].max_blocks, &lease);
-	}
-	if (reason == CGN_DROP_COUNT && cgn_is_portless(proto)) {
-		reason = portless_claim(w, lease.ext_addr, proto, remote);
-		if (reason != CGN_DROP_COUNT)
-			lease_give(w, sub, lease.block, key, lease.ext_port, false);
+		reason =
+			lease_take(w, sub, key, w->snapshot->config->pools[config->pool].max_blocks,
+				cgn_is_portless(proto) ? &claim : NULL, &lease);
 	}
 	if (reason != CGN_DROP_COUNT) {
 		count_for(s, reason);

@@ -574,6 +574,78 @@ static void a_remote_belongs_to_one_of_all_workers(void **state)
 	assert_int_equal(dst_of(pass_in(esp(S1, x))), b);
 }
 
+// Nobody who is refused has anything for it: no record, no block that rests, no tie to an address.
+static void assert_left(uint64_t blocks, uint64_t resting, uint64_t lent_ever, uint64_t subscribers)
+{
+	const struct cgn_counters c = bed_sum();
+
+	assert_int_equal(c.blocks, blocks);
+	assert_int_equal(c.blocks_held, resting);
+	assert_int_equal(c.blocks_allocated, lent_ever);
+	assert_int_equal(c.subscribers_created, subscribers);
+	assert_int_equal(c.ports_reclaimed, 0);
+}
+
+static bool is_known(unsigned worker, uint32_t address)
+{
+	return subscriber_lookup(&bed.worker[worker]->subscribers, address, 0) != SUBSCRIBER_NONE;
+}
+
+static void who_is_refused_is_left_nothing(void **state)
+{
+	BED(.policies = TUNNELS, .pools = ONE_ADDRESS, .more = "icmp: {refused: off}");
+	pass_out(esp(ALICE, S1));
+	for (unsigned i = 0; i < 20; i++)
+		refuse_out(esp(BOB, S1), CGN_DROP_PORTLESS_TAKEN);
+	refuse_out(esp(BOB, X1), CGN_DROP_HAIRPIN_OFF);
+	assert_left(1, 0, 1, 1);
+	assert_false(is_known(0, BOB));
+	// and with a block of his own he has no more than that
+	pass_out(udp(at(BOB, 1), at(S1, 1)));
+	refuse_out(esp(BOB, S1), CGN_DROP_PORTLESS_TAKEN);
+	assert_left(2, 0, 2, 2);
+	assert_int_equal(gauge(pools[0].ports_used), 2);
+	assert_int_equal(bed_teardown(NULL), 0);
+
+	// preset ports are not begun either
+	BED(.policies = "  - {name: home, match: {source: [100.64.0.0/24]}, portless-protocols: [esp]}",
+		.pools =
+			"  - {name: p, addresses: [203.0.113.1], allocation: deterministic, block-size: 16,"
+			" max-blocks: 2, deterministic: {ports: 64}}",
+		.more = "icmp: {refused: off}");
+	pass_out(esp(ALICE, S1));
+	refuse_out(esp(BOB, S1), CGN_DROP_PORTLESS_TAKEN);
+	assert_left(1, 0, 0, 1);
+	assert_false(is_known(0, BOB));
+}
+
+static void who_is_refused_by_another_worker_is_left_what_rested(void **state)
+{
+	uint32_t a, b;
+
+	BED(.workers = 2, .policies = TUNNELS, .pools = ONE_ADDRESS,
+		.more = "icmp: {refused: off}");
+	a = host_of(0, 0);
+	b = host_of(1, 0);
+	pass_out(esp(a, S1));
+	refuse_out(esp(b, S1), CGN_DROP_PORTLESS_TAKEN);
+	assert_left(1, 0, 1, 1);
+	assert_false(is_known(1, b));
+	pass_out(esp(b, S2));
+	bed_wait(200);
+	pass_out(esp(a, S1));
+	bed_wait(110); // b's has ended, and its block with the port rests
+	assert_left(1, 1, 2, 2);
+	assert_int_equal(gauge(ports_resting), 1);
+	for (unsigned i = 0; i < 3; i++)
+		refuse_out(esp(b, S1), CGN_DROP_PORTLESS_TAKEN);
+	assert_left(1, 1, 2, 2);
+	assert_int_equal(gauge(ports_resting), 1);
+	bed_wait(120); // no refusal has made it rest anew
+	assert_int_equal(gauge(blocks_held), 0);
+	assert_false(is_known(1, b));
+}
+
 // ---- what an operator sees
 
 static void clear_ends_a_tunnel(void **state)
@@ -607,4 +679,5 @@ BED_MAIN(TEST(by_default_other_protocols_are_dropped),
 	TEST(a_one_to_one_host_keeps_its_address_and_is_reached),
 	TEST(a_one_to_one_host_needs_a_policy_that_lists_the_protocol),
 	TEST(tunnels_find_their_worker), TEST(a_remote_belongs_to_one_of_all_workers),
-	TEST(clear_ends_a_tunnel))
+	TEST(who_is_refused_is_left_nothing),
+	TEST(who_is_refused_by_another_worker_is_left_what_rested), TEST(clear_ends_a_tunnel))

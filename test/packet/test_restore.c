@@ -215,6 +215,30 @@ static void a_restart_does_not_make_it_rest_anew(void **state)
 	assert_in_range(time(NULL) - now[0].since, 99, 102);
 }
 
+// By the plan it has preset ports on 203.0.113.1, so what the last run lent it of 203.0.113.2 is not its any
+// more: it rests for nobody, and no record of a subscriber without anything stays.
+static void a_block_of_an_address_that_is_no_longer_ones_own_makes_no_subscriber(void **state)
+{
+	const struct subscribers *s;
+
+	then[0] = (struct cgn_block_record){
+		X1 + 1, ALICE, 65520, 65535, CGN_BLOCK_LENT, 0, time(NULL)};
+	memset(now, 0, sizeof(now));
+	memory = (struct cgn_block_memory){now, sizeof(now) / sizeof(*now), then, 1};
+	BED(.pools = "  - {name: p, addresses: [203.0.113.1-203.0.113.2], allocation: deterministic,"
+		     " block-size: 16, max-blocks: 4, deterministic: {ports: 4032}}",
+		.policies = "  - {name: a, match: {source: [100.64.0.0/27]}}", .memory = &memory);
+	s = &bed.worker[0]->subscribers;
+	assert_int_equal(gauge(blocks_held), 1);
+	assert_int_equal(subscriber_lookup(s, ALICE, 0), SUBSCRIBER_NONE);
+	assert_int_equal(s->n_records, 0);
+	assert_int_equal(source_of(pass_out(from(ALICE))).address, X1); // its preset ports
+	assert_int_equal(gauge(blocks_held), 1);
+	bed_wait(123);
+	assert_int_equal(gauge(blocks_held), 0);
+	assert_int_equal(s->n_records, 1);
+}
+
 static void those_who_rest_leave_room_for_others(void **state)
 {
 	for (unsigned i = 0; i < 128; i++) {
@@ -265,4 +289,5 @@ BED_MAIN(TEST(the_memory_follows_the_life_of_a_block), TEST(a_lent_block_rests_a
 	TEST(a_resting_block_goes_on_from_where_it_was), TEST(a_block_that_has_rested_is_free),
 	TEST(a_clock_that_went_back_makes_it_rest_in_full), TEST(nonsense_does_no_harm),
 	TEST(an_overlap_of_a_few_ports_is_seen), TEST(a_restart_does_not_make_it_rest_anew),
+	TEST(a_block_of_an_address_that_is_no_longer_ones_own_makes_no_subscriber),
 	TEST(those_who_rest_leave_room_for_others), TEST(workers_restore_their_own_blocks))
