@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "lease.h"
-#include <time.h>
 #include "worker.h"
 
 #define RESTING_LOOK 2 // blocks looked at before the store of resting ports is asked

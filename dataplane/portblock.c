@@ -145,6 +145,13 @@ static uint32_t block_words(const struct portblock_shape *shape)
 	return CGN_L4_COUNT * (uint32_t)(shape->n_port_words + shape->n_full_words);
 }
 
+uint64_t portblock_bytes(uint16_t n_ports)
+{
+	const struct portblock_shape shape = shape_of(n_ports);
+
+	return sizeof(struct portblock) + block_words(&shape) * sizeof(uint64_t);
+}
+
 // Sets the bits that stand for no port.
 static void bits_init(const struct portblock_shape *shape, uint64_t *bits)
 {

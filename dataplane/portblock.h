@@ -126,6 +126,9 @@ int portblocks_init(struct portblocks *pb, const struct portblock_pool_spec *poo
 	int socket);
 void portblocks_fini(struct portblocks *pb);
 
+// Of one block of so many ports, with its bitmaps.
+uint64_t portblock_bytes(uint16_t n_ports);
+
 // An address of `pool` with a free block: the one with more free blocks of two random ones, so that
 // subscribers spread evenly. PORTBLOCK_NONE when the pool has no free block.
 uint32_t portblock_pick_address(const struct portblocks *pb, uint32_t pool, struct rng *rng);

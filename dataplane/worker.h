@@ -158,11 +158,14 @@ struct worker_spec {
 // and rings are the caller's to fill in; then worker_begin() once, before the first poll.
 struct worker *worker_create(const struct worker_spec *spec, const char **what);
 // Before worker_begin(), at the same time: lets the blocks rest that the last run left in use, and keeps their state in
-// memory->records from now on. 0, -ENOMEM, or -EINVAL: too few records.
+// memory->records from now on. 0, -ENOMEM, or -EINVAL: too few records. In restore.c.
 int worker_restore(struct worker *w, const struct cgn_block_memory *memory, uint64_t now_ns);
 
 void worker_destroy(struct worker *w); // frees what is still held, too
 void worker_begin(struct worker *w, uint64_t now_ns);
+
+// Sets the worker's clock; worker_poll() does.
+void worker_clock(struct worker *w, uint64_t now_ns);
 
 // One turn of the loop at time now_ns: receive, translate, transmit, upkeep. Returns packets
 // received and taken over. The whole worker is a function of its packets, this clock and its seed.

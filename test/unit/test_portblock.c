@@ -470,6 +470,15 @@ static void misuse_is_asserted(void **state)
 	}
 }
 
+// As docs/architecture.md says: what a configuration will take is told before it is taken.
+static void a_block_takes_as_many_bytes_as_are_said(void **state)
+{
+	assert_int_equal(portblock_bytes(16), 48 + 3 * 8);
+	assert_int_equal(portblock_bytes(256), 144);
+	assert_int_equal(portblock_bytes(4032), 48 + 3 * 8 * (63 + 1));
+	assert_int_equal(portblock_bytes(16384), 48 + 3 * 8 * (256 + 4));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -490,6 +499,7 @@ int main(void)
 		cmocka_unit_test(a_worker_without_addresses_has_no_block),
 		cmocka_unit_test(no_memory_is_told_and_nothing_leaks),
 		cmocka_unit_test(misuse_is_asserted),
+		cmocka_unit_test(a_block_takes_as_many_bytes_as_are_said),
 	};
 
 	return cmocka_run_group_tests_name("portblock", tests, setup, NULL);
