@@ -354,38 +354,28 @@ enum flow_error flow_open(struct flow_table *t, const struct flow_new *new, uint
 	return FLOW_INDEX_FULL;
 }
 
-// Puts a further session to those of its address: behind the one in the index, or into the index.
-static bool address_link(struct flow_table *t, uint32_t head, uint32_t record)
+// Puts a further session into its mapping's list, before those of its address, for which it stands in
+// the index from now on. False when the index has no room for an address.
+static bool further_link(struct flow_table *t, uint32_t head, uint32_t record)
 {
 	const be32_t address = t->flow[record].rem_addr;
+	const uint64_t hash = flow_address_hash(t, head, address);
+	const uint32_t same = find_further_address(t, head, address);
+	const uint32_t n = flow_n_further(t, head);
 	struct flow_cold *c = &t->cold[record];
-	const uint32_t first = find_further_address(t, head, address);
 
-	c->same_prev = first;
-	if (first == FLOW_NONE) {
-		c->same_next = FLOW_NONE;
-		return index_insert(&t->in, flow_address_hash(t, head, address), record);
-	}
-	c->same_next = t->cold[first].same_next;
-	t->cold[first].same_next = record;
-	if (c->same_next != FLOW_NONE)
-		t->cold[c->same_next].same_prev = record;
+	if (same != FLOW_NONE)
+		index_replace(&t->in, hash, same, record);
+	else if (!index_insert(&t->in, hash, record))
+		return false;
+	c->prev = same != FLOW_NONE ? t->cold[same].prev : head;
+	c->next = t->cold[c->prev].next;
+	t->cold[c->prev].next = record;
+	if (c->next != FLOW_NONE)
+		t->cold[c->next].prev = record;
+	t->cold[t->cold[head].next].n_further = n + 1;
+	t->flow[head].flags |= FLOW_FURTHER;
 	return true;
-}
-
-static void address_unlink(struct flow_table *t, uint32_t head, uint32_t record)
-{
-	const struct flow_cold *c = &t->cold[record];
-	const uint64_t hash = flow_address_hash(t, head, t->flow[record].rem_addr);
-
-	if (c->same_prev != FLOW_NONE)
-		t->cold[c->same_prev].same_next = c->same_next;
-	else if (c->same_next != FLOW_NONE)
-		index_replace(&t->in, hash, record, c->same_next);
-	else
-		index_remove_sure(&t->in, hash, record);
-	if (c->same_next != FLOW_NONE)
-		t->cold[c->same_next].same_prev = c->same_prev;
 }
 
 enum flow_error flow_add(
@@ -393,7 +383,6 @@ enum flow_error flow_add(
 {
 	const uint32_t r = free_record(t);
 	struct flow *f, *h = &t->flow[head];
-	struct flow_cold *hc = &t->cold[head];
 
 	assert(h->proto && h->flags & FLOW_HEAD);
 	if (r == FLOW_NONE)
@@ -412,38 +401,43 @@ enum flow_error flow_add(
 		.l4_diff = h->l4_diff,
 		.link = head,
 	};
-	t->cold[r] = (struct flow_cold){
-		.next = hc->next,
-		.prev = head,
-	};
+	t->cold[r] = (struct flow_cold){0};
 	session_begin(f, &t->cold[r], new);
-	if (!address_link(t, head, r)) {
+	if (!further_link(t, head, r)) {
 		index_remove_sure(&t->out, flow_further_hash(t, head, new->remote), r);
 		record_give(t, r);
 		return FLOW_INDEX_FULL;
 	}
-	if (hc->next != FLOW_NONE)
-		t->cold[hc->next].prev = r;
-	hc->next = r;
-	hc->n_further++;
-	h->flags |= FLOW_FURTHER;
 	*record = r;
 	return FLOW_OK;
 }
 
-// Takes a further session out of its mapping's list and of the index.
+static bool has_address(const struct flow_table *t, uint32_t further, be32_t address)
+{
+	return further != FLOW_NONE && t->flow[further].rem_addr == address;
+}
+
+// Takes a further session out of its mapping's list and of the indexes.
 static void further_unlink(struct flow_table *t, uint32_t record)
 {
 	const struct flow_cold *c = &t->cold[record];
-	const uint32_t head = t->flow[record].link;
+	const struct flow *f = &t->flow[record];
+	const uint32_t head = f->link, n = flow_n_further(t, head) - 1;
+	const uint64_t hash = flow_address_hash(t, head, f->rem_addr);
 
-	index_remove_sure(
-		&t->out, flow_further_hash(t, head, flow_remote_of(&t->flow[record])), record);
-	address_unlink(t, head, record);
+	index_remove_sure(&t->out, flow_further_hash(t, head, flow_remote_of(f)), record);
+	if (c->prev == head || !has_address(t, c->prev, f->rem_addr)) { // it stood for its address
+		if (has_address(t, c->next, f->rem_addr))
+			index_replace(&t->in, hash, record, c->next);
+		else
+			index_remove_sure(&t->in, hash, record);
+	}
 	t->cold[c->prev].next = c->next;
 	if (c->next != FLOW_NONE)
 		t->cold[c->next].prev = c->prev;
-	if (!--t->cold[head].n_further)
+	if (n)
+		t->cold[t->cold[head].next].n_further = n;
+	else
 		t->flow[head].flags &= (uint8_t)~FLOW_FURTHER;
 }
 

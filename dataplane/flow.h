@@ -6,7 +6,7 @@
 // A worker's share of max-sessions (rounded up) is exactly its number of records.
 //
 // Owner:  one table per worker; only that worker calls these functions.
-// Memory: 64 (hot) + 24 (cold) + 2 (timer) + 16 (two indexes) = 106 bytes per record, and a
+// Memory: 64 (hot) + 20 (cold) + 2 (timer) + 16 (two indexes) = 102 bytes per record, and a
 //         quarter of a byte for the index of portless ones, taken once in flow_table_init(); nothing grows afterwards.
 // Units:  network byte order in struct flow as the names say; seconds of the worker's clock.
 #pragma once
@@ -66,7 +66,9 @@ struct flow {
 } __attribute__((aligned(CGN_CACHE_LINE)));
 _Static_assert(sizeof(struct flow) == CGN_CACHE_LINE, "the hot half is one cache line");
 
-// Touched when something is made, ends or is listed.
+// Touched when something is made, ends or is listed. Further sessions of a mapping are a list, in which
+// those with the same remote address follow each other; the first one of each address stands for it in
+// the index `in`.
 struct flow_cold {
 	// Head: its port block, which knows the subscriber; FLOW_STATIC: which static mapping of the config.
 	// Further: the one before it in the list; that of the first one is the head.
@@ -76,19 +78,15 @@ struct flow_cold {
 	};
 	union {
 		uint32_t mapping_created_s; // head
-		uint32_t same_next; // further: the next one of its mapping and remote address
+		uint32_t n_further; // the first one of a list: how many they are
 	};
 	uint32_t session_created_s;
-	uint32_t next; // further sessions: head.next is the first one
-	union {
-		uint32_t n_further; // head
-		uint32_t same_prev; // further: FLOW_NONE: it stands for its address in `in`
-	};
+	uint32_t next; // head: the first further one
 	uint16_t policy; // of the session; FLOW_POLICY_NONE: static, opened from outside
 	uint8_t was_reset; // TCP: transitory by a RST
 	uint8_t unclean; // head: a session of the mapping ended otherwise than closed by its ends
 };
-_Static_assert(sizeof(struct flow_cold) == 24, "there are millions of them");
+_Static_assert(sizeof(struct flow_cold) == 20, "there are millions of them");
 
 struct flow_table {
 	struct flow *flow; // flow[n_max] is a free record: FLOW_NONE may be clamped to it
@@ -152,6 +150,13 @@ static inline bool flow_is_further(const struct flow *f, uint32_t head, uint64_t
 {
 	return f->proto && !(f->flags & FLOW_HEAD) && f->link == head &&
 		flow_remote_of(f) == remote;
+}
+
+static inline uint32_t flow_n_further(const struct flow_table *t, uint32_t head)
+{
+	const uint32_t first = t->cold[head].next;
+
+	return first == FLOW_NONE ? 0 : t->cold[first].n_further;
 }
 
 int flow_table_init(struct flow_table *t, uint32_t n_max, uint32_t now_s, const uint64_t seed[2],

@@ -66,7 +66,7 @@ static enum cgn_drop limits_ok(const struct worker *w, const struct subscriber *
 	if (policy->limit_sessions && s->n_sessions >= policy->limit_sessions)
 		return CGN_DROP_SESSION_LIMIT;
 	if (head != FLOW_NONE && policy->limit_sessions_per_mapping &&
-		1 + w->flows.cold[head].n_further >= policy->limit_sessions_per_mapping)
+		1 + flow_n_further(&w->flows, head) >= policy->limit_sessions_per_mapping)
 		return CGN_DROP_MAPPING_SESSION_LIMIT;
 	if (policy->limit_new_sessions_per_s &&
 		!token_ready(&s->rate, policy->limit_new_sessions_per_s, w->now_ns))

@@ -93,7 +93,7 @@ static void fill_mapping(const struct worker *w, uint32_t head, struct cgn_walk_
 		.external_port = ntohs(f->ext_port),
 		.protocol = f->proto,
 		.policy = t->cold[head].policy,
-		.sessions = 1 + t->cold[head].n_further,
+		.sessions = 1 + flow_n_further(t, head),
 		.age_s = w->now_s - t->cold[head].mapping_created_s,
 		.expires_s = seconds_left(w, deadline),
 		.is_static = f->flags & FLOW_STATIC,
@@ -136,7 +136,7 @@ static uint32_t port_sessions(
 			continue;
 		head = flow_find_in(&w->flows,
 			FLOW_KEY(htonl(m->external), htons(external_port), protocols[i]));
-		n += head != FLOW_NONE ? 1 + w->flows.cold[head].n_further : 0;
+		n += head != FLOW_NONE ? 1 + flow_n_further(&w->flows, head) : 0;
 	}
 	return n;
 }

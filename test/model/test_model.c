@@ -179,10 +179,13 @@ static void check_session(uint32_t endpoint, uint32_t remote)
 		CHECK(nat.done_s != model.now_s || m->promoted_s == model.now_s);
 }
 
+static uint32_t n_addresses; // of further sessions, by mapping
+
 static void check_endpoint(uint32_t endpoint)
 {
 	const struct model_mapping *m = &model.mapping[endpoint];
 	const uint32_t head = flow_find_out(&nat.flows, internal_key(endpoint));
+	const struct flow *flow = nat.flows.flow;
 	uint32_t n = 0;
 
 	CHECK((head != FLOW_NONE) == (m->n_sessions > 0));
@@ -196,9 +199,12 @@ static void check_endpoint(uint32_t endpoint)
 		CHECK(r == head || nat.flows.flow[r].link == head);
 		CHECK(flow_find_address(&nat.flows, head, nat.flows.flow[r].rem_addr) != FLOW_NONE);
 		CHECK(++n <= REMOTES);
+		// those of an address follow each other: it has one place in the index
+		n_addresses +=
+			r != head && (prev == head || flow[prev].rem_addr != flow[r].rem_addr);
 		prev = r;
 	}
-	CHECK(n == m->n_sessions && nat.flows.cold[head].n_further == n - 1);
+	CHECK(n == m->n_sessions && flow_n_further(&nat.flows, head) == n - 1);
 	CHECK(!(nat.flows.flow[head].flags & FLOW_FURTHER) == (n == 1));
 }
 
@@ -209,8 +215,7 @@ static void check_gauges(void)
 
 	CHECK(nat.flows.n_used == model.n_sessions && nat.flows.n_mappings == model.n_mappings);
 	CHECK(nat.flows.out.n_entries == model.n_sessions &&
-		nat.flows.in.n_entries >= model.n_mappings &&
-		nat.flows.in.n_entries <= model.n_sessions);
+		nat.flows.in.n_entries == model.n_mappings + n_addresses);
 	CHECK(nat.rests.n_live == model.n_rest - model.n_holes &&
 		nat.rests.n_held >= model.n_rest && nat.rests.index.n_entries <= nat.rests.n_live);
 	for (uint32_t sub = 0; sub < model.c->n_subs; sub++) {
@@ -272,6 +277,7 @@ static void check_subscribers(void)
 
 static void check_all(void)
 {
+	n_addresses = 0;
 	for (uint32_t i = 0; i < model.n_endpoints; i++)
 		check_endpoint(i);
 	check_gauges();
