@@ -212,18 +212,17 @@ static uint32_t free_record(const struct flow_table *t) // the next one; FLOW_NO
 
 static void record_take(struct flow_table *t, uint32_t record)
 {
-	uint32_t next;
-
-	if (record == t->free_first)
-		t->free_first = t->cold[record].next;
-	else
-		t->top++;
 	t->n_used++;
-	next = free_record(t);
-	if (next != FLOW_NONE) {
-		cgn_prefetch_w(&t->flow[next]);
-		cgn_prefetch_w(&t->cold[next]);
-		cgn_prefetch_w(&t->timers.at[next]);
+	if (record != t->free_first) {
+		t->top++;
+		return;
+	}
+	t->free_first = t->cold[record].next;
+	if (t->free_first !=
+		FLOW_NONE) { // the next one; flow_prefetch_new() knows those never used
+		cgn_prefetch_w(&t->flow[t->free_first]);
+		cgn_prefetch_w(&t->cold[t->free_first]);
+		cgn_prefetch_w(&t->timers.at[t->free_first]);
 	}
 }
 
@@ -264,29 +263,38 @@ static void session_begin(struct flow *f, struct flow_cold *c, const struct flow
 	c->policy = new->policy;
 }
 
-// A free record becomes a head.
-static struct flow *head_begin(struct flow_table *t, uint32_t r, const struct flow_new *new)
+// Endpoints lie in a record as in keys, so that a head is begun with few stores.
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && offsetof(struct flow, flags) == 7 &&
+		offsetof(struct flow, ext_addr) == 8 && offsetof(struct flow, l4_diff) == 14 &&
+		offsetof(struct flow, rem_addr) == 16 && offsetof(struct flow, hairpin) == 22 &&
+		offsetof(struct flow, state) == 23 && offsetof(struct flow, link) == 28 &&
+		offsetof(struct flow, pkts_out) == 32,
+	"head_begin() stores words");
+
+// A free record becomes a head. `l4`: l4_diff, or held_port.
+static void head_begin(
+	struct flow_table *t, uint32_t r, const struct flow_new *new, uint8_t flags, uint16_t l4)
 {
+	const uint64_t word[4] = {
+		(new->internal &FLOW_KEY_MASK) | (uint64_t)(new->flags | flags) << 56,
+		(new->external &FLOW_REMOTE_MASK) | (uint64_t)l4 << 48,
+		(new->remote &FLOW_REMOTE_MASK) | (uint64_t) new->hairpin << 48 |
+			(uint64_t) new->state << 56,
+		new->seen_s | (uint64_t) new->now_s << 32,
+	};
 	struct flow *f = &t->flow[r];
 
 	record_take(t, r);
-	*f = (struct flow){
-		.int_addr = (be32_t) new->internal,
-		.int_port = (be16_t)(new->internal >> 32),
-		.proto = (uint8_t)(new->internal >> 48),
-		.flags = (uint8_t)(new->flags | FLOW_HEAD),
-		.ext_addr = (be32_t) new->external,
-		.ext_port = (be16_t)(new->external >> 32),
-		.link = new->now_s,
-	};
+	memcpy(f, word, sizeof(word));
+	memset((char *)f + sizeof(word), 0, sizeof(*f) - sizeof(word));
 	t->cold[r] = (struct flow_cold){
 		.block = new->block,
 		.mapping_created_s = new->now_s,
+		.session_created_s = new->now_s,
 		.next = FLOW_NONE,
+		.policy = new->policy,
 	};
-	session_begin(f, &t->cold[r], new);
 	t->n_mappings++;
-	return f;
 }
 
 enum flow_error flow_open_portless(
@@ -297,7 +305,7 @@ enum flow_error flow_open_portless(
 
 	if (r == FLOW_NONE)
 		return FLOW_TABLE_FULL;
-	head_begin(t, r, new)->held_port = new->held_port;
+	head_begin(t, r, new, FLOW_HEAD, new->held_port);
 	error = portless_insert(t, r);
 	if (error != FLOW_OK) {
 		record_give(t, r);
@@ -312,15 +320,15 @@ enum flow_error flow_open_unsettled(
 	struct flow_table *t, const struct flow_new *new, uint32_t *record)
 {
 	const uint32_t r = free_record(t);
-	struct flow *f;
 
 	if (r == FLOW_NONE)
 		return FLOW_TABLE_FULL;
 	if (!index_insert(&t->out, flow_hash(t, new->internal), r))
 		return FLOW_INDEX_FULL;
-	f = head_begin(t, r, new);
-	f->flags |= FLOW_UNSETTLED;
-	f->l4_diff = flow_l4_diff(f->proto, f->int_addr, f->int_port, f->ext_addr, f->ext_port);
+	head_begin(t, r, new, FLOW_HEAD | FLOW_UNSETTLED,
+		flow_l4_diff((uint8_t)(new->internal >> 48), (be32_t) new->internal,
+			(be16_t)(new->internal >> 32), (be32_t) new->external,
+			(be16_t)(new->external >> 32)));
 	assert(t->n_unsettled < FLOW_UNSETTLED_MAX);
 	t->unsettled[t->n_unsettled] = r;
 	t->unsettled_hash[t->n_unsettled] = flow_hash(t, new->external);

@@ -229,7 +229,9 @@ enum flow_error flow_open_portless(
 // that were never used.
 static inline void flow_prefetch_new(const struct flow_table *t, uint32_t n)
 {
-	for (uint32_t r = t->top; r < t->n_max && r - t->top < n; r++) {
+	const uint32_t n_free = t->top - t->n_used; // these are taken first
+
+	for (uint32_t r = t->top; r < t->n_max && r - t->top + n_free < n; r++) {
 		cgn_prefetch_w(&t->flow[r]);
 		cgn_prefetch_w(&t->cold[r]);
 	}

@@ -81,8 +81,9 @@ static void session_made(
 	if (policy->limit_new_sessions_per_s)
 		token_take(&s->rate, policy->limit_new_sessions_per_s, w->now_ns);
 	w->counters.sessions_created++;
-	syn_call_off(&w->syns, flow_ext_key_of(&w->flows.flow[record]),
-		flow_remote_of(&w->flows.flow[record]));
+	if (cgn_unlikely(w->syns.index.n_entries))
+		syn_call_off(&w->syns, flow_ext_key_of(&w->flows.flow[record]),
+			flow_remote_of(&w->flows.flow[record]));
 	timers_arm(
 		&w->flows.timers, record, flow_deadline(&w->flows.flow[record], &w->timeouts) + 1);
 }
