@@ -117,24 +117,25 @@ static void one_core(struct load *loads[2], uint64_t wall_tsc, struct cross_resu
 	static double sender[ROUNDS], receiver[ROUNDS], alone[ROUNDS];
 	const uint64_t begin = rte_rdtsc();
 
-	while (r->n_rounds < ROUNDS && rte_rdtsc() - begin < wall_tsc) {
+	do {
 		const double n = opt.ahead;
 		const uint64_t switches = own_switches();
 		uint64_t over[2], own[2];
 
 		turn_about(loads, 0, over);
 		turn_about(loads, 1, own);
-		if (own_switches() != switches) {
-			r->n_discarded++;
-			continue;
-		}
 		sender[r->n_rounds] = (double)over[0] / n;
 		receiver[r->n_rounds] = (double)over[1] / n;
-		alone[r->n_rounds++] = (double)own[1] / n;
-	}
-	r->sender = slice_median(sender, r->n_rounds);
-	r->receiver = slice_median(receiver, r->n_rounds);
-	r->alone = slice_median(alone, r->n_rounds);
+		alone[r->n_rounds] = (double)own[1] / n;
+		if (own_switches() == switches)
+			r->n_rounds++;
+		else
+			r->n_discarded++;
+	} while (r->n_rounds < ROUNDS && rte_rdtsc() - begin < wall_tsc);
+	// without an undisturbed round the last one has to do
+	r->sender = slice_median(sender, RTE_MAX(r->n_rounds, 1u));
+	r->receiver = slice_median(receiver, RTE_MAX(r->n_rounds, 1u));
+	r->alone = slice_median(alone, RTE_MAX(r->n_rounds, 1u));
 }
 
 // ---- two cores
@@ -183,8 +184,8 @@ static void two_cores(struct load *loads[2], uint32_t id, uint64_t wall_tsc, str
 		if (atomic_load(&is_over))
 			break;
 	}
-	r->both_foreign = slice_median(foreign[id], n);
-	r->both_own = slice_median(own[id], n);
+	r->both_foreign = slice_median(foreign[id], RTE_MAX(n, 1u));
+	r->both_own = slice_median(own[id], RTE_MAX(n, 1u));
 }
 
 void cross_run(struct load *loads[2], uint32_t id, struct cross_result *r)
