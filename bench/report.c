@@ -107,8 +107,10 @@ static struct scaling_sum scaling_sum(const struct measure *m)
 	for (uint32_t i = 0; i < opt.workers; i++) {
 		r[i] = &m[i].result.scaling;
 		for (uint32_t turn = 0; turn < r[i]->n; turn++) {
-			alone[n] = r[i]->alone[turn];
-			together[n++] = r[i]->together[turn];
+			if (r[i]->alone[turn] > 0 && r[i]->together[turn] > 0) { // undisturbed
+				alone[n] = r[i]->alone[turn];
+				together[n++] = r[i]->together[turn];
+			}
 		}
 		s.handoffs += r[i]->handoffs;
 		s.discarded += r[i]->discarded;
@@ -133,9 +135,10 @@ static json_t *handoff_json(const struct measure *m)
 		"rounds_discarded", (json_int_t)r->n_discarded);
 }
 
+// NULL: not a number, as nothing was measured.
 static void set(json_t *j, const char *key, json_t *value)
 {
-	json_object_set_new(j, key, value);
+	json_object_set_new(j, key, value ? value : json_null());
 }
 
 static void set_n(json_t *j, const char *key, uint64_t n)

@@ -117,7 +117,8 @@ static void look_at(struct refusal *r, unsigned i, const struct cgn_config *conf
 		r->began_ns = now_ns;
 		r->before = r->seen;
 		tell(r, i, "refused", facts, count, r->before, now_ns);
-	} else if (now_ns - r->last_ns >= REFUSALS_OVER_NS) {
+	} else if (now_ns - r->last_ns >= REFUSALS_OVER_NS &&
+		now_ns - r->line_ns >= REFUSALS_OVER_NS) {
 		r->on = false;
 		tell(r, i, "no longer refused", facts, count, r->before, now_ns);
 	} else if (now_ns - r->line_ns >= REFUSALS_AGAIN_NS) {

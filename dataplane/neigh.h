@@ -5,7 +5,7 @@
 //
 // Owner:  tables of its own per worker, so that nobody shares; a frame from which neighbours are
 //         learned is shown to all of them.
-// Memory: 52 bytes per neighbour and the waiting places, taken once in neigh_init().
+// Memory: 60 bytes per neighbour and the waiting places, taken once in neigh_init().
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

@@ -66,7 +66,8 @@
 	X(OVERLOAD_NEW, \
 		"would open a session while there is more to receive than the worker can treat: " \
 		"established ones come first") \
-	X(SUBSCRIBER_TABLE_FULL, "max-subscribers reached") \
+	X(SUBSCRIBER_TABLE_FULL, \
+		"max-subscribers reached, or twice as many with those whose blocks rest") \
 	X(SESSION_TABLE_FULL, "max-sessions reached") \
 	X(INBOUND_TABLE_FULL, \
 		"a session from outside, when the last eighth of max-sessions is kept for subscribers") \

@@ -38,8 +38,8 @@ LEGEND = """\
 |---|---|
 | passed | the tests named here passed |
 | tested | by the tests named here, which other steps of `scripts/test` run |
-| deviation | done otherwise than the text says; why. Tests, where there are some, show what is done instead |
-| not done | not there; why |
+| deviation | what the text asks for is not there, or done otherwise; why, and what there is instead. Tests, where there are some, show that |
+| not done | of a later part of the project |
 | open | not shown yet |
 | FAILED | a test failed |
 

@@ -369,6 +369,7 @@ def test_R6888_11c_the_log_tells_when_subscribers_are_refused_and_when_no_longer
     assert (level, what, facts["reason"]) == ("warning", "refused", "POOL_FULL")
     assert (facts["fullest-pool"], facts["blocks"], facts["lent"]) == ("p", "1", "1")
     assert 1 <= int(facts["packets"]) <= 60
+    assert str(J) not in {s["subscriber"] for s in nat.ctl("show subscribers")}  # he holds nothing
     nat.wait(90)
     (level, what, facts), = refusals(nat)
     assert (level, what, facts["reason"], facts["packets"]) == ("notice", "no longer refused", "POOL_FULL", "60")

@@ -193,7 +193,8 @@ def iperf(lab, six, seconds):
 
 
 def test_iperf_over_both_versions_at_once(lab, nat):
-    for _ in range(5):  # a machine that is busy elsewhere may not let one of them send at all
+    idle = [0] * 4  # in how many runs a way moved nothing: a busy machine may not let one send at all
+    for n in range(1, 6):
         runs = [iperf(lab, six, 3) for six in (False, True)]
         with iperf_server(lab, *(server for server, _, _ in runs)), nat.counting() as delta:
             for _, thread, _ in runs:
@@ -204,9 +205,10 @@ def test_iperf_over_both_versions_at_once(lab, nat):
         assert not dropped(delta), delta
         moved = [sum(i[way]["bytes"] for i in results[0]["intervals"]) for _, _, results in runs
                  for way in ("sum", "sum_bidir_reverse")]
-        if all(moved):
+        idle = [i + (not m) for i, m in zip(idle, moved)]
+        if max(idle) <= n // 2:  # each way moved data in most runs
             return
-    assert False, moved
+    assert False, (idle, moved)
 
 
 def test_what_a_host_says_of_its_groups_goes_no_further(lab, nat):

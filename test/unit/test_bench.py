@@ -154,8 +154,9 @@ def test_no_flow_is_refused_while_a_port_is_free():
 
 def test_two_workers_hand_nothing_over():
     s = measured("--scaling", "--seconds", 0.3)["scaling"]
-    assert s["handoffs"] == 0 and s["turns"] >= 0 and s["factor"] >= 0
-    assert s["alone_cycles"] >= 0 and s["together_cycles"] >= 0
+    assert s["handoffs"] == 0 and (s["turns"] > 0) == (s["factor"] > 0)
+    if s["turns"]:
+        assert s["alone_cycles"] > 0 and s["together_cycles"] > 0
 
 
 def test_hand_off_is_measured_on_one_core_and_on_two():

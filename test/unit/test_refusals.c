@@ -100,6 +100,26 @@ static void while_it_goes_on_it_is_said_every_ten_minutes(void **state)
 	assert_int_equal(lines, 7);
 }
 
+// Even when it ends as the ten minutes are over.
+static void an_end_waits_for_the_minute_after_the_last_line(void **state)
+{
+	for (unsigned s = 0; s <= 700; s += 5) {
+		const char *text;
+
+		if (s >= 5 && s <= 550)
+			sum.drops[CGN_DROP_RATE_LIMIT]++;
+		text = at(S(s));
+		if (s == 5)
+			assert_non_null(strstr(text, "subscribers: refused"));
+		else if (s == 605)
+			assert_non_null(strstr(text, "subscribers: still refused"));
+		else if (s == 665)
+			assert_non_null(strstr(text, "subscribers: no longer refused"));
+		else
+			assert_string_equal(text, "");
+	}
+}
+
 // Whatever comes and goes: one line for a reason in a minute at most, and every refusal is in one.
 static void no_reason_has_more_than_a_line_a_minute(void **state)
 {
@@ -192,6 +212,7 @@ int main(void)
 		TEST(nothing_is_said_while_nobody_is_refused),
 		TEST(it_is_said_when_it_begins_and_when_it_ends),
 		TEST(while_it_goes_on_it_is_said_every_ten_minutes),
+		TEST(an_end_waits_for_the_minute_after_the_last_line),
 		TEST(no_reason_has_more_than_a_line_a_minute),
 		TEST(reasons_do_not_wait_for_each_other),
 		TEST(what_is_full_is_said_with_it),
