@@ -362,8 +362,8 @@ enum flow_error flow_open(struct flow_table *t, const struct flow_new *new, uint
 	return FLOW_INDEX_FULL;
 }
 
-// Puts a further session into its mapping's list, before those of its address, for which it stands in
-// the index from now on. False when the index has no room for an address.
+// Puts a further session into its mapping's list, behind the first one of its address, which goes on
+// standing for it in the index. False when the index has no room for an address.
 static bool further_link(struct flow_table *t, uint32_t head, uint32_t record)
 {
 	const be32_t address = t->flow[record].rem_addr;
@@ -372,11 +372,9 @@ static bool further_link(struct flow_table *t, uint32_t head, uint32_t record)
 	const uint32_t n = flow_n_further(t, head);
 	struct flow_cold *c = &t->cold[record];
 
-	if (same != FLOW_NONE)
-		index_replace(&t->in, hash, same, record);
-	else if (!index_insert(&t->in, hash, record))
+	if (same == FLOW_NONE && !index_insert(&t->in, hash, record))
 		return false;
-	c->prev = same != FLOW_NONE ? t->cold[same].prev : head;
+	c->prev = same != FLOW_NONE ? same : head;
 	c->next = t->cold[c->prev].next;
 	t->cold[c->prev].next = record;
 	if (c->next != FLOW_NONE)

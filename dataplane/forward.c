@@ -64,6 +64,13 @@ void forward_own(struct worker *w, struct rte_mbuf *m, struct ipv4 *ip, uint8_t 
 {
 	struct hop hop = forward_hop(w, ip->dst);
 
+	if (w->snapshot->interface[ifc].role == CGN_INTERNAL &&
+		!hop_leaves(w, &hop, CGN_INTERNAL)) {
+		const struct hop in = forward_hop_in(w, ip->dst);
+
+		if (hop_leaves(w, &in, CGN_INTERNAL))
+			hop = in; // the address is inside and outside (RFC 4787 REQ-7)
+	}
 	if (DEST_KIND(hop.dest) > DEST_ONLINK) {
 		worker_drop(w, m, CGN_DROP_NO_ROUTE, ifc);
 		return;

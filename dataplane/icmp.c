@@ -377,10 +377,17 @@ void icmp_unresolved(struct worker *w, struct rte_mbuf *m, uint8_t ifc)
 	struct ipv4 *ip = rte_pktmbuf_mtod(m, struct ipv4 *);
 	struct pkt p = {.m = m, .ip = ip, .ip_len = m->data_len};
 	const struct hop back = forward_hop(w, ip->src);
+	struct quoted q;
 
 	p.l4_off = (uint8_t)((ip->ver_ihl & 0xf) * 4);
 	p.ifc = DEST_KIND(back.dest) <= DEST_ONLINK ? back.ifc : first_internal(w->snapshot);
 	parse_ipv4_again(&p, false);
+	if (DEST_KIND(back.dest) == DEST_POOL && find_quoted(w, &p, true, &q)) {
+		const struct hop in = forward_hop_in(w, q.int_addr);
+
+		if (hop_leaves(w, &in, CGN_INTERNAL))
+			p.ifc = in.ifc; // where its sender is
+	}
 	if (w->snapshot->interface[p.ifc].role == CGN_INTERNAL)
 		icmp_send_error(w, &p, ICMP_UNREACHABLE, ICMP_CODE_HOST, 0);
 	worker_drop(w, m, CGN_DROP_NEIGHBOUR_UNRESOLVED, ifc);
@@ -434,14 +441,40 @@ uint32_t icmp_upkeep(struct worker *w, uint32_t max)
 
 // ---- our own addresses
 
+#define UDP_HEADER 8
+
+// RFC 1122 4.1.3.4: one with a wrong checksum gets no answer.
+static bool udp_is_whole(const struct pkt *p)
+{
+	const struct ipv4 *ip = p->ip;
+	const uint8_t *udp = pkt_l4(p);
+	const unsigned room = p->ip_len - (unsigned)p->l4_off;
+	be16_t len, check;
+
+	if ((ntohs(ip->frag) & IPV4_FRAG_MASK) || room < UDP_HEADER)
+		return false;
+	memcpy(&len, udp + 4, sizeof(len));
+	memcpy(&check, udp + 6, sizeof(check));
+	if (ntohs(len) < UDP_HEADER || ntohs(len) > room)
+		return false;
+	return !check ||
+		csum_fold(csum_sum(udp, ntohs(len),
+			csum_sum(&ip->src, 8, htons(CGN_PROTO_UDP) + (uint32_t)len))) == 0xffff;
+}
+
 void icmp_local(struct worker *w, struct pkt *p)
 {
 	struct ipv4 *ip = p->ip;
 	struct icmp *icmp = (struct icmp *)pkt_l4(p);
 
+	if (w->snapshot->interface[p->ifc].role == CGN_INTERNAL &&
+		!snapshot_is_inside(w->snapshot, ntohl(ip->src))) {
+		pkt_drop(w, p, CGN_DROP_SOURCE_NOT_INSIDE); // or we would answer a stranger
+		return;
+	}
 	if (ip->proto != CGN_PROTO_ICMP || (ntohs(ip->frag) & IPV4_FRAG_MASK) ||
 		p->ip_len - (unsigned)p->l4_off < sizeof(*icmp) || icmp->type != ICMP_ECHO) {
-		if (ip->proto == CGN_PROTO_UDP && !(ntohs(ip->frag) & IPV4_FRAG_MASK))
+		if (ip->proto == CGN_PROTO_UDP && udp_is_whole(p))
 			icmp_send_error(
 				w, p, ICMP_UNREACHABLE, ICMP_CODE_PORT, 0); // nobody listens
 		pkt_drop(w, p, CGN_DROP_LOCAL_UNSUPPORTED);

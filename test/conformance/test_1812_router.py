@@ -170,6 +170,36 @@ def test_R1812_5_3_1b_a_traceroute_to_us_arrives(nat):
     nat.refuse_out(tcp(I(40000), US_IN(22)), "LOCAL_UNSUPPORTED")
 
 
+def test_R1812_4_3_2_7_a_spoofed_source_gets_no_answer_from_us(nat):
+    """A subscriber's packet to us in a stranger's name: the stranger would hear of us."""
+    for us in US_IN, US_OUT:
+        nat.refuse_out(udp(S1(5000), us(33434)), "SOURCE_NOT_INSIDE")
+        nat.refuse_out(echo(S1(7), us), "SOURCE_NOT_INSIDE")
+
+
+def test_R5508_10a_a_datagram_to_us_that_is_not_whole_has_no_answer(nat):
+    """RFC 1122 4.1.3.4: discarded silently."""
+    for spoil in ({"chksum": 1}, {"len": 7}, {"len": 200}):
+        p = udp(I(40000), US_IN(33434), b"odd")
+        p[UDP].setfieldval(*spoil.popitem())
+        silent(nat, nat.inside, IP(bytes(p)))
+    p = udp(I(40000), US_IN(33434), b"odd")
+    p[UDP].chksum = 0  # has none
+    nat.put(nat.inside, IP(bytes(p)))
+    assert error_of(nat.one(nat.inside)) == (3, 3)
+
+
+def test_R4787_7_our_answers_go_inside_though_the_address_is_outside_too(start):
+    nat = start(outside={"routes": [{"prefix": "0.0.0.0/0", "via": ROUTER_OUT},
+                                    {"prefix": f"{I}/32", "via": ROUTER_OUT}]})
+    for p, wanted in ((udp(I(5000), S1(80), ttl=1), (11, 0)), (udp(I(5000), US_IN(33434)), (3, 3)),
+                      (echo(I(7), US_IN), (0, 0))):
+        nat.put(nat.inside, p)
+        e = nat.one(nat.inside)
+        nat.nothing()
+        assert (e[ICMP].type, e[ICMP].code) == wanted and e.dst == I
+
+
 def test_R5508_10a_where_no_route_leads_is_told(start):
     """Network unreachable (RFC 1812 5.2.7.1); no mapping is made, and later fragments are silent."""
     nat = start(outside={"routes": [{"prefix": "198.51.100.0/24", "via": ROUTER_OUT}]},

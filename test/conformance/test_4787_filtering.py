@@ -26,6 +26,21 @@ def test_R4787_8_address_dependent_lets_in_whom_the_inside_has_written_to(start)
     assert dst(nat.in_(udp(S2(80), x))) == I(5000)
 
 
+def test_R4787_8_what_comes_from_an_address_lives_from_the_last_packet_to_it(start):
+    """S2:2 was let in once and is old by now; S2:3 comes when S2:1 has just been written to."""
+    nat = start(policy={"filtering": {"udp": ADF}})
+    x = src(nat.out(udp(I(5000), S1(53))))
+    nat.out(udp(I(5000), S2(1)))
+    nat.in_(udp(S2(2), x))
+    for _ in range(4):
+        nat.wait(70)
+        nat.out(udp(I(5000), S1(53)))
+        nat.out(udp(I(5000), S2(1)))
+    nat.in_(udp(S2(3), x))
+    nat.wait(25)
+    assert {s["remote"] for s in nat.sessions()} == {f"{S1}:53", f"{S2}:1", f"{S2}:3"}
+
+
 def test_R4787_8_another_mapping_of_the_host_opens_nothing(start):
     nat = start(policy={"filtering": {"udp": ADF}})
     x = src(nat.out(udp(I(5000), S1(80))))

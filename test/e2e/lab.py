@@ -189,9 +189,10 @@ class Lab:
                 assert time.monotonic() < end, f"ss -K (INET_DIAG_DESTROY) ends nothing: {said}"
 
     def forget_waiting(self):
-        """What waits for a neighbour's MAC address is not sent any more."""
+        """What waits for a neighbour's MAC address is not sent any more, and no kernel asks by itself
+        whether a neighbour is still there."""
         for n in self.names:
-            self.ip(n, "neigh flush nud incomplete")
+            self.ip(n, "neigh flush nud incomplete\nneigh flush nud delay\nneigh flush nud probe")
 
     @contextlib.contextmanager
     def host(self, name, behind, address, mtu=1500):

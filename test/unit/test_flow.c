@@ -353,17 +353,17 @@ static void a_further_session_takes_the_heads_place_when_that_ends(void **state)
 	uint32_t r54 = add_session(&t, head, 54), r55 = add_session(&t, head, 55), moved, item;
 
 	timers_arm(&t.timers, head, 1010);
-	timers_arm(&t.timers, r55, 1020);
-	timers_arm(&t.timers, r54, 1030);
-	t.flow[r55].pkts_in = 9;
-	t.flow[r55].bytes_out = 99;
-	t.flow[r55].state = CGN_SESSION_ESTABLISHED;
+	timers_arm(&t.timers, r54, 1020);
+	timers_arm(&t.timers, r55, 1030);
+	t.flow[r54].pkts_in = 9;
+	t.flow[r54].bytes_out = 99;
+	t.flow[r54].state = CGN_SESSION_ESTABLISHED;
 	assert_false(flow_close(&t, head, &moved));
-	assert_int_equal(moved, r55); // the latest is the first of the list
-	assert_int_equal(t.flow[r55].proto, 0);
-	assert_int_equal(flow_find_session(&t, head, remote(55)), head);
-	assert_int_equal(flow_find_further(&t, head, remote(55)), FLOW_NONE);
-	assert_int_equal(flow_find_session(&t, head, remote(54)), r54);
+	assert_int_equal(moved, r54); // the first of the list: of one address, the oldest
+	assert_int_equal(t.flow[r54].proto, 0);
+	assert_int_equal(flow_find_session(&t, head, remote(54)), head);
+	assert_int_equal(flow_find_further(&t, head, remote(54)), FLOW_NONE);
+	assert_int_equal(flow_find_session(&t, head, remote(55)), r55);
 	assert_int_equal(flow_find_session(&t, head, remote(53)), FLOW_NONE);
 	assert_int_equal(flow_find_out(&t, internal(1)), head);
 	assert_int_equal(flow_find_in(&t, external(1)), head);
@@ -383,7 +383,7 @@ static void a_further_session_takes_the_heads_place_when_that_ends(void **state)
 	assert_int_equal(timers_due(&t.timers, 1020, &item, 1), 1);
 	assert_int_equal(item, head);
 	assert_false(flow_close(&t, head, &moved)); // unarmed, and its follower armed
-	assert_int_equal(moved, r54);
+	assert_int_equal(moved, r55);
 	assert_true(timers_is_armed(&t.timers, head));
 	assert_int_equal(t.flow[head].flags, FLOW_HEAD | FLOW_INBOUND | FLOW_SYN_IN);
 	assert_true(close_session(&t, head));

@@ -441,6 +441,33 @@ def test_mss_clamp_lowers_what_is_larger_and_touches_nothing_else(start, options
 
 # ---- several interfaces of a role
 
+@pytest.mark.parametrize("quiet", ["in1", "in2"])
+def test_an_error_of_our_own_is_of_the_interface_behind_which_its_reader_is(start, quiet):
+    """The next hop outside does not answer: the error is about a translated packet."""
+    def inside(name, n, us, prefix, via):
+        return {"name": name, "role": "internal", "device": f"net_null{n}", "addresses": [f"{us}/24"],
+                "icmp-errors": name != quiet, "routes": [{"prefix": prefix, "via": via}]}
+
+    gone, far = host("192.0.2.77"), host("100.65.0.5")
+    nat = start(interfaces=[inside("in1", 0, "10.255.0.1", "100.64.0.0/16", "10.255.0.2"),
+                            inside("in2", 1, "10.254.0.1", "100.65.0.0/16", "10.254.0.2"),
+                            {"name": "out", "role": "external", "device": "net_null2", "addresses": ["192.0.2.2/24"],
+                             "routes": [{"prefix": "0.0.0.0/0", "via": ROUTER_OUT}]}])
+    in1, in2, _ = nat.sides
+    in2.neighbour = host("10.254.0.2")
+    nat.arp(silent=[gone])
+    for name, side, sender, us in (("in1", in1, I, "10.255.0.1"), ("in2", in2, far, "10.254.0.1")):
+        for p in udp(sender(5000), gone(80)), echo(sender(7), gone):
+            nat.put(side, p)
+            nat.wait(5)
+            if name == quiet:
+                nat.nothing()
+            else:
+                e = nat.one(side)
+                assert (e.src, e.dst) == (us, sender) and quotes(e, p)
+                nat.nothing()
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_several_interfaces_inside_and_outside(start, workers):
     """One NAT: who is inside where is a matter of routes, and answers may come in by any external one."""

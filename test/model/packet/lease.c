@@ -115,12 +115,18 @@ void lease_init(void)
 	}
 }
 
-void lease_fini(void)
+static void resting_free(struct resting *r)
 {
-	for (struct resting *r = world.resting, *next; r; r = next) {
+	for (struct resting *next; r; r = next) {
 		next = r->next;
 		free(r);
 	}
+}
+
+void lease_fini(void)
+{
+	resting_free(world.resting);
+	resting_free(world.holes);
 	for (struct customer *s = world.subscribers, *next; s; s = next) {
 		next = s->next;
 		free(s);

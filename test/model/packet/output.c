@@ -239,9 +239,14 @@ void to_us(struct packet *p)
 	const uint32_t src = get32(p->b + AT_SRC);
 	struct way way;
 
+	if (!p->inbound && !is_inside(src)) {
+		drop(p, CGN_DROP_SOURCE_NOT_INSIDE);
+		return;
+	}
 	if (p->b[AT_PROTO] != CGN_PROTO_ICMP || (get16(p->b + AT_FRAG) & (MF | OFFSET)) ||
 		l4_len(p) < 8 || l4_of(p)[0] != TYPE_ECHO) {
-		if (p->b[AT_PROTO] == CGN_PROTO_UDP && !(get16(p->b + AT_FRAG) & (MF | OFFSET)))
+		if (p->b[AT_PROTO] == CGN_PROTO_UDP && !(get16(p->b + AT_FRAG) & (MF | OFFSET)) &&
+			udp_is_right(p))
 			send_error(p, TYPE_UNREACHABLE, 3, 0);
 		drop(p, CGN_DROP_LOCAL_UNSUPPORTED);
 		return;

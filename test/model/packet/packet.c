@@ -100,6 +100,17 @@ bool icmp_is_right(struct packet *p)
 	return sum_mod(l4_of(p), l4_len(p)) == 0;
 }
 
+bool udp_is_right(struct packet *p)
+{
+	const uint8_t *udp = l4_of(p);
+	const unsigned len = l4_len(p) < 8 ? 0 : get16(udp + 4);
+
+	if (len < 8 || len > l4_len(p))
+		return false;
+	return !get16(udp + 6) ||
+		(sum_mod(p->b + AT_SRC, 8) + CGN_PROTO_UDP + len + sum_mod(udp, len)) % 65535 == 0;
+}
+
 void icmp_seal(struct packet *p)
 {
 	set16(l4_of(p) + 2, 0);

@@ -106,6 +106,7 @@ enum cgn_drop packet_read_first(struct packet *p, bool inbound); // first fragme
 void end_replace(uint8_t *ip, unsigned l4_n, bool source, uint32_t address, uint16_t port);
 void mss_lower(uint8_t *tcp, unsigned mss);
 bool icmp_is_right(struct packet *p);
+bool udp_is_right(struct packet *p); // its length, too
 void icmp_seal(struct packet *p);
 
 // ---- output.c: what must come out
