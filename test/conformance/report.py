@@ -37,7 +37,7 @@ LEGEND = """\
 | result | meaning |
 |---|---|
 | passed | the tests named here passed |
-| tested | by the tests named here, which other steps of `scripts/test` run |
+| passed elsewhere | the tests named here passed, which other steps of `scripts/test` run: it fails when one of them does |
 | deviation | what the text asks for is not there, or done otherwise; why, and what there is instead. Tests, where there are some, show that |
 | not done | of a later part of the project |
 | open | not shown yet |
@@ -86,7 +86,7 @@ def outcome(row, tests):
     if any(verdict == "passed" for _, _, verdict in tests):
         return "passed", ""
     if row.elsewhere:
-        return "tested", ""
+        return "passed elsewhere", ""
     return "open", "no test ran"
 
 
@@ -117,7 +117,7 @@ def document(verdicts):
             body.append("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ").strip() for c in cells) + " |")
         body.append("")
     n = sum(counts.values())
-    summary = ", ".join(f"{counts[k]} {k}" for k in ("passed", "tested", "deviation", "not done", "open", "FAILED") if counts[k])
+    summary = ", ".join(f"{counts[k]} {k}" for k in ("passed", "passed elsewhere", "deviation", "not done", "open", "FAILED") if counts[k])
     return INTRO + f"**{n} requirements: {summary}.**\n\n" + LEGEND + "\n".join(body).rstrip() + "\n"
 
 
