@@ -350,12 +350,15 @@ def test_R1812_4_3_2_8_the_rate_is_the_operators(start, rate):
 
 
 def test_R1812_4_3_2_8_one_who_floods_leaves_others_theirs(start):
+    """Hosts have 2048 buckets between them, by a hash with a secret seed: in one run of a hundred one of these
+    twenty shares the flooder's, two of them in one of 20,000."""
     nat = start(workers=1)
+    answered = []
     for second in range(10):
         flood(nat, 1000)
-        for n in range(2):
-            assert flood(nat, 10, host(f"100.64.{second}.{50 + n}")) == 10
+        answered += [flood(nat, 10, host(f"100.64.{second}.{50 + n}")) for n in range(2)]
         nat.wait(1)
+    assert answered.count(10) >= 19, answered
 
 
 def test_R1812_4_3_2_8_what_a_host_may_count_on_is_the_operators(start):
